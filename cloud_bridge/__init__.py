@@ -1,0 +1,1 @@
+"""The hospital side: intake, store, rules, alerts, delivery, and the inbox page."""

@@ -1,0 +1,1 @@
+"""What travels between home and hospital. A leaf: pure, imports nothing of ours, does no I/O."""
