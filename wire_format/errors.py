@@ -1,11 +1,11 @@
 """Errors named by what the caller does next.
 
-    KitelineError
-    ├── Unreachable      try again later; nothing was decided
-    ├── Rejected         set this one item aside; never try it again
-    │   └── MalformedPacket   bytes that do not follow their layout
-    ├── Untrusted        stop, keep the evidence, raise an alarm
-    └── Misconfigured    tell a human; no retry will help
+KitelineError
+├── Unreachable      try again later; nothing was decided
+├── Rejected         set this one item aside; never try it again
+│   └── MalformedPacket   bytes that do not follow their layout
+├── Untrusted        stop, keep the evidence, raise an alarm
+└── Misconfigured    tell a human; no retry will help
 """
 
 
