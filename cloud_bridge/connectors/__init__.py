@@ -1,0 +1,1 @@
+"""Ways into the hospital's own systems. One method each; the base owns the error contract."""

@@ -1,0 +1,106 @@
+"""What a connector is given, and the one method it implements."""
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from cloud_bridge.alerts import Alert
+from cloud_bridge.rules.base import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A business identifier as FHIR has it: `system` URI and `value`."""
+
+    system: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CareContext:
+    """Who a patient is to the hospital, and who works for them. From the registry, never from a home.
+
+    `language` is BCP 47 ("zh-Hans", "en"); names are not carried: the hospital's system has them.
+    """
+
+    patient: Identifier
+    nurse: Identifier
+    physician: Identifier
+    organization: Identifier
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The personal health gateway as the hospital's device: `system_id` is an EUI-64 in hex."""
+
+    gateway: str
+    system_id: str
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOrder:
+    """One reading to be filed. `envelope_digest` is the SHA-256 of the sealed envelope that brought it."""
+
+    reading: Reading
+    care: CareContext
+    gateway: Gateway
+    envelope_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOrder:
+    """One alert with the readings it stands on, trigger first, and the sentences for each reader."""
+
+    alert: Alert
+    readings: Sequence[ReadingOrder]
+    care: CareContext
+    reason: str
+    work: str
+    physician_text: str
+    patient_text: str
+
+
+Order = ReadingOrder | AlertOrder
+
+
+class WorkState(StrEnum):
+    """What the hospital's system says of a work order."""
+
+    WAITING = "waiting"
+    ACCEPTED = "accepted"  # somebody took it, or began
+    COMPLETED = "completed"
+    REFUSED = "refused"  # rejected, failed or cancelled there
+
+
+@dataclass(frozen=True, slots=True)
+class WorkReport:
+    """The state of one alert's work order as read back, with who said so and when."""
+
+    alert_id: UUID
+    state: WorkState
+    by: str | None
+    at: dt.datetime
+
+
+class Connector(ABC):
+    """One way into a follow-up system.
+
+    `deliver` returns when the receiver has confirmed (2xx). It raises `Unreachable` to be tried again,
+    `Rejected` when this order can never be accepted (it becomes a visible dead letter), `Misconfigured`
+    when a human must mend the connection, and nothing else. Delivering an order again must create nothing.
+    """
+
+    name: str
+
+    @abstractmethod
+    async def deliver(self, order: Order) -> None:
+        """Hand one order over."""
+
+    @abstractmethod
+    async def work_reports(self, alerts: Sequence[UUID]) -> Sequence[WorkReport]:
+        """Read back what became of the work orders of `alerts`; unknown ones are left out."""

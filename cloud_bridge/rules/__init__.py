@@ -1,0 +1,1 @@
+"""Clinical rules: pure functions over the fold of stored readings."""
