@@ -1,0 +1,62 @@
+# Two commands do all of the set-up: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .cache/stamps
+PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
+PACKAGES := wire_format device_drivers edge_agent cloud_bridge virtual_home
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-demo ## Watch one reading travel (ONCE=1: end by itself)
+	@$(BIN)/virtual-home demo $(if $(ONCE),--once)
+
+test: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/cwt $(STAMPS)/debian-test ## Prove everything
+	@scripts/test.sh
+
+check: $(STAMPS)/venv ## Lint, types, import directions, shape, units, extras
+	@scripts/check.sh
+
+bench: $(STAMPS)/venv $(STAMPS)/debian-demo ## Measure speed and memory
+	@$(BIN)/python -m pytest tests/bench --quiet -s
+
+lock: $(STAMPS)/venv ## Renew the locks
+	@scripts/lock.sh
+
+clean: ## Remove everything that the other targets made
+	rm -rf .venv .venv-fhir .venv-cwt .cache .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- set-up; each stamp is renewed when what it stands on changes ---
+
+$(STAMPS)/python:
+	@scripts/debian.sh python "$(PYTHON)"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/venv: requirements/dev.txt pyproject.toml | $(STAMPS)/python
+	@echo "Setting up $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) -r requirements/dev.txt
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMPS)/fhir-server: requirements/fhir-server.txt | $(STAMPS)/python
+	@echo "Setting up the hospital's FHIR server ..."
+	@test -x .venv-fhir/bin/python || $(PYTHON) -m venv .venv-fhir
+	@.venv-fhir/bin/python $(PIP) -r requirements/fhir-server.txt
+	@touch $@
+
+$(STAMPS)/cwt: requirements/cwt.txt | $(STAMPS)/python
+	@echo "Setting up the second implementation of COSE ..."
+	@test -x .venv-cwt/bin/python || $(PYTHON) -m venv .venv-cwt
+	@.venv-cwt/bin/python $(PIP) -r requirements/cwt.txt
+	@touch $@
+
+$(STAMPS)/debian-demo $(STAMPS)/debian-test: $(STAMPS)/debian-%: scripts/debian.sh
+	@mkdir -p $(STAMPS)
+	@scripts/debian.sh $*
+	@touch $@
