@@ -44,6 +44,7 @@ class Remark(StrEnum):
     DIASTOLIC_NOT_BELOW_SYSTOLIC = "diastolic_not_below_systolic"
     CLOCK_UNSET = "clock_unset"  # no time, year 0, or within a day of the factory default
     CLOCK_INVALID = "clock_invalid"  # date digits that no calendar has, as month 13
+    CLOCK_AHEAD = "clock_ahead"  # the device states a time that has not come yet
     POSSIBLE_REPETITION = "possible_repetition"  # equal bytes shortly before, from a device without clock
     STORED_RECORD = "stored_record"  # came out of the device's memory, not live
 

@@ -1,0 +1,299 @@
+"""One decoder per characteristic: bytes of a packet to what they say, before anyone asks whose and when.
+
+The table is the only place where a characteristic meets its decoder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from device_drivers.date_time import DateTime
+from device_drivers.medfloat import MedFloat
+from device_drivers.profile import Decode
+from device_drivers.quantities.blood_pressure import BloodPressureMeasurement, Layout
+from device_drivers.quantities.body import BodyCompositionMeasurement, WeightMeasurement
+from device_drivers.quantities.glucose import (
+    EXERCISE_OVERRUN,
+    FAULT_BITS,
+    INTERRUPTED_BIT,
+    GlucoseMeasurement,
+    GlucoseMeasurementContext,
+)
+from device_drivers.quantities.oximetry import PlxSpotCheck
+from device_drivers.quantities.temperature import TemperatureMeasurement
+from wire_format.errors import Rejected
+from wire_format.measurement import (
+    Absent,
+    BodyContext,
+    Component,
+    Context,
+    Failure,
+    GlucoseContext,
+    OximetryContext,
+    Remark,
+    TemperatureContext,
+)
+from wire_format.nomenclature import NOMENCLATURE, Quantity, Term, Unit
+from wire_format.units import convert
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one packet says. `sequence` and `offset_minutes` exist for records that a device numbers."""
+
+    quantity: Quantity
+    components: tuple[Component, ...]
+    context: Context | None = None
+    user: int | None = None
+    stamp: DateTime | None = None
+    failure: Failure | None = None
+    remarks: tuple[Remark, ...] = ()
+    sequence: int | None = None
+    offset_minutes: int | None = None
+    context_follows: bool = False
+    more_follows: bool = False
+
+
+def component(term: Term, unit: Unit, number: MedFloat, zero_is_absent: tuple[Term, ...] = ()) -> Component:
+    """Return a component of a medical float, or the reason why it is no value."""
+    value = number.value
+    if value is None:
+        return Component(term=term, unit=unit, absent=number.absent)
+    if term in zero_is_absent and value == 0:
+        return Component(term=term, unit=unit, absent=Absent.NOT_MEASURED)
+    return Component(term=term, unit=unit, value=value)
+
+
+def blood_pressure(data: bytes, decode: Decode) -> Decoded:
+    """Decode 0x2A35."""
+    layout = Layout(user_always=decode.user_always, tail_order=decode.tail_order)
+    packet = BloodPressureMeasurement.from_bytes(data, layout)
+    zero = decode.zero_is_absent
+    parts = [
+        component(Term.SYSTOLIC, packet.unit, packet.systolic, zero),
+        component(Term.DIASTOLIC, packet.unit, packet.diastolic, zero),
+        component(Term.MEAN_ARTERIAL, packet.unit, packet.mean_arterial, zero),
+    ]
+    if packet.pulse_rate is not None:
+        parts.append(component(Term.PULSE_RATE, Unit.PER_MINUTE, packet.pulse_rate, zero))
+    return _judged(
+        Decoded(
+            Quantity.BLOOD_PRESSURE,
+            tuple(parts),
+            context=packet.context,
+            user=packet.user_id,
+            stamp=packet.time_stamp,
+            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing) + _order(parts),
+        )
+    )
+
+
+def _order(parts: list[Component]) -> tuple[Remark, ...]:
+    systolic, diastolic = parts[0].value, parts[1].value
+    wrong = systolic is not None and diastolic is not None and diastolic >= systolic
+    return (Remark.DIASTOLIC_NOT_BELOW_SYSTOLIC,) if wrong else ()
+
+
+def glucose(data: bytes, _decode: Decode) -> Decoded:
+    """Decode 0x2A18 without its context."""
+    packet = GlucoseMeasurement.from_bytes(data)
+    status = packet.sensor_status or 0
+    failure = Failure.DEVICE_FAULT if status & FAULT_BITS else None
+    if status & INTERRUPTED_BIT:
+        failure = Failure.INTERRUPTED
+    return _judged(
+        Decoded(
+            Quantity.GLUCOSE,
+            (packet.component,),
+            context=GlucoseContext(
+                specimen=packet.specimen,
+                sample_location=packet.location,
+                sensor_status_bits=packet.sensor_status,
+                control_solution=packet.control_solution,
+            ),
+            stamp=packet.base_time,
+            failure=failure,
+            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+            sequence=packet.sequence,
+            offset_minutes=packet.offset_minutes,
+            context_follows=packet.context_follows,
+        )
+    )
+
+
+def with_context(decoded: Decoded, data: bytes) -> Decoded:
+    """Return a glucose record with its 0x2A34 merged in; raises `MalformedPacket`."""
+    packet = GlucoseMeasurementContext.from_bytes(data)
+    if not isinstance(decoded.context, GlucoseContext):
+        raise Rejected("Only a glucose record has a Glucose Measurement Context.")
+    said = {
+        "meal": packet.meal,
+        "meal_code": packet.meal_code,
+        "extended_flags": packet.extended_flags,
+        **_nibbles(packet),
+        **_amounts(packet),
+        **_exercise(packet),
+    }
+    remarks = _shape(reserved=packet.reserved_bits, trailing=packet.trailing)
+    return replace(
+        decoded,
+        context=decoded.context.model_copy(update=said),
+        remarks=tuple(dict.fromkeys(decoded.remarks + remarks)),
+        context_follows=False,
+    )
+
+
+def _nibbles(packet: GlucoseMeasurementContext) -> dict[str, int | None]:
+    both = packet.tester_health
+    return {} if both is None else {"tester": both & 0x0F, "health": both >> 4}
+
+
+def _amounts(packet: GlucoseMeasurementContext) -> dict[str, int | Decimal | None]:
+    said: dict[str, int | Decimal | None] = {}
+    if packet.carbohydrate:
+        said |= {"carbohydrate_id": packet.carbohydrate[0], "carbohydrate_kg": packet.carbohydrate[1].value}
+    if packet.medication:
+        unit = "medication_litre" if packet.flags & 32 else "medication_kg"
+        said |= {"medication_id": packet.medication[0], unit: packet.medication[1].value}
+    if packet.hba1c:
+        said["hba1c_percent"] = packet.hba1c.value
+    return said
+
+
+def _exercise(packet: GlucoseMeasurementContext) -> dict[str, int | bool | None]:
+    if packet.exercise is None:
+        return {}
+    seconds, percent = packet.exercise
+    overrun = seconds == EXERCISE_OVERRUN
+    return {
+        "exercise_seconds": None if overrun else seconds,
+        "exercise_overrun": overrun,
+        "exercise_percent": percent,
+    }
+
+
+def weight(data: bytes, decode: Decode) -> Decoded:
+    """Decode 0x2A9D."""
+    packet = WeightMeasurement.from_bytes(data)
+    return _judged(
+        Decoded(
+            Quantity.BODY_WEIGHT,
+            packet.components(decode.mass_resolution),
+            context=BodyContext(),
+            user=packet.user_id,
+            stamp=packet.time_stamp,
+            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+        )
+    )
+
+
+def body_composition(data: bytes, _decode: Decode) -> Decoded:
+    """Decode 0x2A9C; the parts of a measurement in several packets are joined with `join`."""
+    packet = BodyCompositionMeasurement.from_bytes(data)
+    return _judged(
+        Decoded(
+            Quantity.BODY_COMPOSITION,
+            packet.components(),
+            context=BodyContext(),
+            user=packet.user_id,
+            stamp=packet.time_stamp,
+            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+            more_follows=packet.more_follows,
+        )
+    )
+
+
+def join(first: Decoded, second: Decoded) -> Decoded:
+    """Return a body composition whose fields came in two packets. The first packet's time and user hold.
+
+    Body fat is in both; the second says it again, and is taken where the first has no value for it.
+    """
+    merged = {c.term: c for c in second.components} | {
+        c.term: c for c in first.components if c.value is not None
+    }
+    joined = replace(
+        first,
+        components=tuple(
+            merged[t] for t in dict.fromkeys(c.term for c in first.components + second.components)
+        ),
+        context=BodyContext(packets=2),
+        user=first.user if first.user is not None else second.user,
+        stamp=first.stamp or second.stamp,
+        remarks=tuple(dict.fromkeys(first.remarks + second.remarks)),
+        failure=None,
+        more_follows=False,
+    )
+    return _judged(joined)
+
+
+def temperature(data: bytes, _decode: Decode) -> Decoded:
+    """Decode 0x2A1C."""
+    packet = TemperatureMeasurement.from_bytes(data)
+    return _judged(
+        Decoded(
+            Quantity.BODY_TEMPERATURE,
+            (component(Term.BODY_TEMPERATURE, packet.unit, packet.temperature),),
+            context=TemperatureContext(site=packet.kind),
+            stamp=packet.time_stamp,
+            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+        )
+    )
+
+
+def oximetry(data: bytes, _decode: Decode) -> Decoded:
+    """Decode 0x2A5E."""
+    packet = PlxSpotCheck.from_bytes(data)
+    parts = [
+        component(Term.OXYGEN_SATURATION, Unit.PERCENT, packet.saturation),
+        component(Term.PULSE_RATE, Unit.PER_MINUTE, packet.pulse_rate),
+    ]
+    if packet.pulse_amplitude is not None:
+        parts.append(component(Term.PULSE_AMPLITUDE_INDEX, Unit.PERCENT, packet.pulse_amplitude))
+    return _judged(
+        Decoded(
+            Quantity.PULSE_OXIMETRY,
+            tuple(parts),
+            context=OximetryContext(
+                measurement_status_bits=packet.measurement_status, sensor_status_bits=packet.sensor_status
+            ),
+            stamp=None if packet.clock_not_set else packet.time_stamp,
+            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+        )
+    )
+
+
+Decoder = Callable[[bytes, Decode], Decoded]
+
+DECODERS: Final[dict[str, Decoder]] = {
+    "2A35": blood_pressure,
+    "2A18": glucose,
+    "2A9D": weight,
+    "2A9C": body_composition,
+    "2A1C": temperature,
+    "2A5E": oximetry,
+}
+
+
+def _shape(*, reserved: bool, trailing: bytes) -> tuple[Remark, ...]:
+    found = ((Remark.RESERVED_BITS, reserved), (Remark.TRAILING_BYTES, bool(trailing)))
+    return tuple(remark for remark, present in found if present)
+
+
+def _judged(decoded: Decoded) -> Decoded:
+    """Add what follows from the values alone: no result at all, or a value that no living person has."""
+    failure = decoded.failure
+    results = [c for c in decoded.components if c.absent not in {Absent.ABOVE_RANGE, Absent.BELOW_RANGE}]
+    if failure is None and results and all(c.value is None for c in decoded.components):
+        failure = Failure.NO_RESULT
+    remarks = decoded.remarks
+    if Remark.IMPLAUSIBLE not in remarks and any(map(_implausible, decoded.components)):
+        remarks = (*remarks, Remark.IMPLAUSIBLE)
+    return replace(decoded, failure=failure, remarks=remarks)
+
+
+def _implausible(part: Component) -> bool:
+    if part.value is None:
+        return False
+    row = NOMENCLATURE[part.term]
+    return not row.low <= convert(part.value, part.unit, row.units[0]) <= row.high
