@@ -1,0 +1,48 @@
+"""Device Information Service (0x180A): what a device says about itself, as sent, without NULs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from device_drivers.link import AttError, GattLink, uuid16
+
+MANUFACTURER: Final = uuid16(0x2A29)
+MODEL: Final = uuid16(0x2A24)
+SERIAL: Final = uuid16(0x2A25)
+FIRMWARE: Final = uuid16(0x2A26)
+SYSTEM_ID: Final = uuid16(0x2A23)
+_SYSTEM_ID_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Information:
+    """None where the device has no such characteristic, or refuses it. `system_id` is EUI-64 in hex."""
+
+    manufacturer: str | None
+    model: str | None
+    serial: str | None
+    firmware: str | None
+    system_id: str | None
+
+
+async def read_information(link: GattLink) -> Information:
+    """Read what there is. Raises `LinkLost` only."""
+    system = await _value(link, SYSTEM_ID)
+    # On the wire the least significant octet comes first.
+    identity = system[::-1].hex() if system and len(system) == _SYSTEM_ID_BYTES else None
+    texts = [await _text(link, uuid) for uuid in (MANUFACTURER, MODEL, SERIAL, FIRMWARE)]
+    return Information(texts[0], texts[1], texts[2], texts[3], identity)
+
+
+async def _value(link: GattLink, uuid: str) -> bytes | None:
+    if uuid not in link.characteristics():
+        return None
+    try:
+        return await link.read(uuid)
+    except AttError:
+        return None
+
+
+async def _text(link: GattLink, uuid: str) -> str | None:
+    value = await _value(link, uuid)
+    text = None if value is None else value.decode("utf-8", "replace").rstrip("\0").strip()
+    return text or None

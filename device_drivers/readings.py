@@ -1,0 +1,123 @@
+"""From what a packet says to a Measurement: when, which one, and where it came from."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from device_drivers.decoding import DECODERS, Decoded
+from device_drivers.device_time import ClockComparison, Received, device_time, usable
+from device_drivers.driver import GatewayTime, Visit
+from wire_format.errors import Misconfigured
+from wire_format.identity import clockless_id, derived_id, record_id, stated_id
+from wire_format.measurement import (
+    DeviceTime,
+    Measurement,
+    Provenance,
+    RawPacket,
+    RecordKey,
+    Remark,
+)
+from wire_format.statements import Undecodable
+
+MAX_BATCH: Final = 50
+"""Readings in one commit, at most."""
+
+
+def decode_packet(visit: Visit, packet: RawPacket) -> Decoded:
+    """Decode one packet as the profile says; raises `MalformedPacket`."""
+    try:
+        decoder = DECODERS[packet.source]
+    except KeyError:
+        raise Misconfigured(
+            f"The profile {visit.profile.name} reads {packet.source}, which has no decoder."
+        ) from None
+    return decoder(packet.data, visit.profile.decode)
+
+
+def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
+    visit: Visit,
+    decoded: Decoded,
+    raw: Sequence[RawPacket],
+    at: GatewayTime,
+    ordinal: int,
+    comparison: ClockComparison | None = None,
+    *,
+    stored: bool = False,
+) -> Measurement:
+    """Return the measurement of a decoded packet (or of the packets that belong together)."""
+    time, remarks = _time(visit, decoded, at, comparison)
+    key = _record_key(decoded)
+    kept = (*decoded.remarks, *remarks, *((Remark.STORED_RECORD,) if stored else ()))
+    device, quantity = visit.device.device_id, decoded.quantity
+    if key is not None:
+        identity = record_id(device, quantity, key)
+    elif time.stated is not None:
+        identity = stated_id(device, quantity, time.stated, decoded.user, decoded.components)
+    else:
+        identity = clockless_id(device, quantity, visit.boot_id, visit.number, ordinal, raw)
+    return Measurement(
+        measurement_id=identity,
+        quantity=quantity,
+        device=visit.device,
+        components=decoded.components,
+        context=decoded.context,
+        user=decoded.user,
+        failure=decoded.failure,
+        record=key,
+        remarks=tuple(dict.fromkeys(kept)),
+        time=time,
+        provenance=provenance(visit, raw, ordinal),
+    )
+
+
+def undecodable(visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int) -> Undecodable:
+    """Return bytes that no decoder understands, to be kept until one does."""
+    time, _ = device_time(visit.profile, _received(at), visit.boot_id, visit.zone_offset_minutes, stamp=None)
+    return Undecodable(
+        item_id=derived_id(
+            "undecodable", visit.device.device_id, visit.boot_id, visit.number, ordinal, packet
+        ),
+        device=visit.device,
+        profile=visit.profile.name,
+        raw=packet,
+        reason=reason,
+        time=time,
+    )
+
+
+def provenance(visit: Visit, raw: Sequence[RawPacket], ordinal: int) -> Provenance:
+    """Return where a reading came from."""
+    return Provenance(
+        gateway=visit.gateway,
+        software=visit.software,
+        driver=visit.profile.driver,
+        profile=visit.profile.name,
+        profile_hash=visit.profile.content_hash,
+        firmware=visit.firmware,
+        visit=visit.number,
+        ordinal=ordinal,
+        raw=tuple(raw),
+    )
+
+
+def _received(at: GatewayTime) -> Received:
+    return Received(at.utc, at.uncertainty_ms, at.monotonic_ns)
+
+
+def _time(
+    visit: Visit, decoded: Decoded, at: GatewayTime, comparison: ClockComparison | None
+) -> tuple[DeviceTime, tuple[Remark, ...]]:
+    return device_time(
+        visit.profile,
+        _received(at),
+        visit.boot_id,
+        visit.zone_offset_minutes,
+        stamp=decoded.stamp,
+        offset_minutes=decoded.offset_minutes,
+        comparison=comparison if usable(decoded.stamp, visit.profile) else None,
+    )
+
+
+def _record_key(decoded: Decoded) -> RecordKey | None:
+    if decoded.sequence is None or decoded.stamp is None:
+        return None
+    return RecordKey(sequence=decoded.sequence, base_time=decoded.stamp.text)
