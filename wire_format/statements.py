@@ -21,7 +21,7 @@ class Assignment(Wire):
 
     statement_id: UUID
     measurement_id: UUID
-    person: str | None
+    person: str | None = None
     author: str
     stated_at: Utc
     reason: str
