@@ -17,7 +17,7 @@ from edge_agent.outbox_file import Advance, Commit, EnvelopeKey, Fingerprint, Ou
 from edge_agent.outbox_schema import OutboxFull, OutboxPoisoned
 from edge_agent.steps import StepObserver, nobody
 from wire_format.errors import Unreachable
-from wire_format.receipt import Receipt, Verdict
+from wire_format.receipt import Receipt, SettledRange, Verdict
 
 T = TypeVar("T")
 
@@ -134,31 +134,34 @@ class Outbox:
 
     def has_fingerprint(self, fingerprint: Fingerprint) -> bool:
         """Tell whether this was sealed already."""
-        return self._files[-1].has_fingerprint(fingerprint)
+        return self._reading(self._files[-1], lambda file: file.has_fingerprint(fingerprint), default=False)
 
     def advance_of(self, device_id: UUID) -> Advance | None:
         """Return how far a device's records are fetched."""
-        return self._files[-1].advance_of(device_id)
+        return self._reading(self._files[-1], lambda file: file.advance_of(device_id), default=None)
 
     def is_anchored(self, boot_id: UUID) -> bool:
         """Tell whether the clock anchor of a boot was sealed."""
-        return self._files[-1].is_anchored(boot_id)
+        return self._reading(self._files[-1], lambda file: file.is_anchored(boot_id), default=False)
 
     def counts(self) -> Counts:
         """Count what is held in all files."""
-        sizes = [file.size() for file in self._files]
+        sizes = [self._reading(file, OutboxFile.size, default=(0, 0, 0)) for file in self._files]
         return Counts(*(sum(part) for part in zip(*sizes, strict=True)))
 
     # --- giving out ---
 
-    def unsettled(self) -> list[EnvelopeKey]:
-        """Return every envelope without a receipt, oldest first."""
-        return [key for file in self._files for key in file.unsettled()]
+    def unsettled(self, limit: int = -1) -> list[EnvelopeKey]:
+        """Return the oldest envelopes without a receipt, in order; without a limit, all of them."""
+        found: list[EnvelopeKey] = []
+        for file in self._files:
+            found += self._reading(file, lambda file: file.unsettled(limit), default=[])
+        return found if limit < 0 else found[:limit]
 
     def load(self, key: EnvelopeKey) -> bytes | None:
         """Return the bytes of an envelope; None if it is gone or was damaged on the card."""
         file = self._holder(key.outbox_id)
-        return None if file is None else file.load(key)
+        return None if file is None else self._reading(file, lambda file: file.load(key), default=None)
 
     def settle(self, receipt: Receipt, *, time_known: bool) -> Settled:
         """Apply a verified receipt: only ranges whose digest is that of our envelopes settle anything."""
@@ -166,11 +169,16 @@ class Outbox:
         if file is None:
             return Settled((), len(receipt.ranges), forked=False)
         at_ms = _milliseconds(self._utc()) if time_known else None
-        settled = [(r, file.settle(receipt.outbox_id, r, at_ms)) for r in receipt.ranges]
+        outbox_id = receipt.outbox_id
+
+        def one(part: SettledRange) -> tuple[EnvelopeKey, ...] | None:
+            return self._reading(file, lambda file: file.settle(outbox_id, part, at_ms), default=None)
+
+        settled = [(part, one(part)) for part in receipt.ranges]
         return Settled(
             tuple(key for _, keys in settled for key in keys or ()),
             sum(keys is None for _, keys in settled),
-            any(r.verdict is Verdict.FORKED and keys for r, keys in settled),
+            any(part.verdict is Verdict.FORKED and keys for part, keys in settled),
         )
 
     def unsettle_from(self, outbox_id: UUID, sequence: int) -> int:
@@ -194,14 +202,21 @@ class Outbox:
         """Keep a message durably; False if it was heard before."""
         return self._writing(lambda file: file.hear(sequence, kind, body))
 
+    def was_heard(self, sequence: int) -> bool:
+        """Tell whether a message with this sequence was kept before."""
+        return self._reading(self._files[-1], lambda file: file.was_heard(sequence), default=False)
+
     def heard(self) -> list[tuple[int, str, bytes]]:
         """Return the kept messages by sequence."""
-        return self._files[-1].heard()
+        return self._reading(self._files[-1], OutboxFile.heard, default=[])
 
     # --- files ---
 
     def _holder(self, outbox_id: UUID) -> OutboxFile | None:
-        return next((file for file in self._files if outbox_id in file.chains()), None)
+        none: list[UUID] = []
+        return next(
+            (f for f in self._files if outbox_id in self._reading(f, OutboxFile.chains, default=none)), None
+        )
 
     def _open_all(self) -> None:
         for path in sorted(self._folder.iterdir()):
@@ -217,6 +232,16 @@ class Outbox:
             self._begin_file()
         elif not self._files[-1].chains():
             self.begin_chain()
+
+    def _reading(self, file: OutboxFile, action: Callable[[OutboxFile], T], *, default: T) -> T:
+        """Read from a file; one that cannot be read any more gives `default`, and is not written either."""
+        try:
+            return action(file)
+        except OutboxPoisoned as error:
+            if not file.poisoned:
+                self.failures.append(str(error))
+            file.poisoned = True
+            return default
 
     def _writing(self, action: Callable[[OutboxFile], T]) -> T:
         """Do `action` on the newest file, or on a new one if the card fails under that."""

@@ -165,11 +165,12 @@ class OutboxFile:
 
     # --- reading ---
 
-    def unsettled(self) -> list[EnvelopeKey]:
-        """Return every envelope without a receipt, oldest first."""
+    def unsettled(self, limit: int) -> list[EnvelopeKey]:
+        """Return the oldest envelopes without a receipt, in order; `limit` -1 for all."""
         rows = self._rows(
-            "SELECT number, outbox_id, sequence FROM envelope JOIN chain ON chain = number "
-            "WHERE verdict IS NULL ORDER BY number, sequence"
+            "SELECT chain, outbox_id, sequence FROM envelope JOIN chain ON chain = number "
+            "WHERE verdict IS NULL ORDER BY chain, sequence LIMIT ?",
+            (limit if limit < 0 else limit + len(self._aside),),
         )
         return [EnvelopeKey(UUID(bytes=o), s) for n, o, s in rows if (n, s) not in self._aside]
 
@@ -271,6 +272,10 @@ class OutboxFile:
                 (MAX_HEARD,),
             )
         return bool(new)
+
+    def was_heard(self, sequence: int) -> bool:
+        """Tell whether a message with this sequence was kept."""
+        return bool(self._rows("SELECT 1 FROM heard WHERE sequence = ?", (sequence,)))
 
     def heard(self) -> list[tuple[int, str, bytes]]:
         """Return the kept messages by sequence."""

@@ -1,0 +1,66 @@
+"""Key files: private ones are 0600, of whoever runs the agent, and refused otherwise."""
+
+import os
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+from wire_format.errors import Misconfigured
+from wire_format.keys import BridgePublic, GatewayKeys, GatewayPublic, dump_keys, load_keys
+
+_K = TypeVar("_K", GatewayKeys, GatewayPublic, BridgePublic)
+
+
+def read_private(path: Path) -> GatewayKeys:
+    """Return the gateway's keys; raise `Misconfigured` if anybody else may read the file."""
+    data = _read(path)
+    info = path.stat()
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        raise Misconfigured(f"Others may read the key file {path}: `chmod 600` it, and renew the keys.")
+    if info.st_uid not in {os.geteuid(), 0}:
+        raise Misconfigured(f"The key file {path} belongs to another user: run the agent as its owner.")
+    return _loaded(data, path, GatewayKeys)
+
+
+def read_hospital(path: Path) -> BridgePublic:
+    """Return the hospital's public keys."""
+    return _loaded(_read(path), path, BridgePublic)
+
+
+def write_private(path: Path, keys: GatewayKeys) -> None:
+    """Write private keys to a new 0600 file, durably. An existing file is never overwritten."""
+    _write(path, dump_keys(keys), 0o600)
+
+
+def write_public(path: Path, keys: GatewayPublic) -> None:
+    """Write the part that the hospital enrols."""
+    _write(path, dump_keys(keys), 0o644)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(
+            f"The key file {path} cannot be read ({error.strerror}): make keys with `edge-agent keys`, and "
+            "ask the hospital for its public ones."
+        ) from error
+
+
+def _loaded(data: bytes, path: Path, kind: type[_K]) -> _K:
+    try:
+        return load_keys(data, kind)
+    except Misconfigured as error:
+        raise Misconfigured(f"{path}: {error}") from error
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise Misconfigured(f"{path} exists: a key is never overwritten; move it away first.") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,279 @@
+"""The MQTT 5 client of a home. Its network thread is ours, is watched, and only ever calls into the loop.
+
+Sessions are kept (clean_start=False), every reason code is looked at, and reconnection backs off with
+jitter, so that a thousand homes do not return in the same second.
+"""
+
+import asyncio
+import random
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_agent.log import Log
+from wire_format.errors import Misconfigured, Unreachable
+
+MAX_QUEUED: Final = 256
+_GOODBYE_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and how it knows us. TLS is used as soon as `ca` is given."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    keepalive_s: int = 30
+    session_expiry_s: int = 30 * 86_400
+    longest_pause_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is published in our name: our status, and our last will."""
+
+    topic: str
+    payload: bytes
+
+
+class LineEvents(Protocol):
+    """Who is told what happens on the line. Called on the event loop's thread."""
+
+    def line_up(self, *, session_present: bool) -> None:
+        """Know that the broker accepted us."""
+        ...
+
+    def line_down(self) -> None:
+        """Know that the connection is gone."""
+        ...
+
+    def message(self, topic: str, payload: bytes) -> None:
+        """Take a message; it is acknowledged to the broker when this returns, not if `Unreachable`."""
+        ...
+
+    def answered(self, ticket: int, refusal: str | None) -> None:
+        """Know the broker's answer to a publish; None: it took it, which proves nothing."""
+        ...
+
+
+class MqttLine:
+    """One connection to one broker, kept up until `run` is cancelled."""
+
+    def __init__(  # noqa: PLR0913 - a line has these ends
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        subscriptions: Sequence[str],
+        will: Letter,
+        events: LineEvents,
+        log: Log,
+    ) -> None:
+        self.up = False
+        self._broker = broker
+        self._subscriptions = tuple(subscriptions)
+        self._events = events
+        self._log = log
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = threading.Event()
+        self._attempts = 0
+        self._said: str | None = None
+        self._tickets: dict[int, int] = {}
+        self._next_ticket = 0
+        self._answered_all = asyncio.Event()
+        self._client = self._make_client(client_id, will)
+
+    async def run(self) -> None:
+        """Hold the line; a network thread that ends although it should not is started again."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                ended = asyncio.Event()
+                thread = threading.Thread(target=self._network, args=(ended,), name="mqtt", daemon=True)
+                thread.start()
+                await ended.wait()
+                self._log.error("mqtt_thread_ended")
+                await asyncio.sleep(1)
+        finally:
+            self._stopping.set()
+            self._client.disconnect()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
+        """Hand over a message (QoS 1); return the ticket of its answer, None if it was not taken."""
+        if not self.up:
+            return None
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+            return None
+        self._next_ticket += 1
+        self._tickets[info.mid] = self._next_ticket
+        return self._next_ticket
+
+    async def say_goodbye(self, letter: Letter) -> None:
+        """Publish a last retained message and give it a moment to leave."""
+        if self.publish(letter.topic, letter.payload, retain=True) is None:
+            return
+        self._answered_all.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._answered_all.wait()
+
+    # --- the network thread ---
+
+    def _network(self, ended: asyncio.Event) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._connect_and_stay()
+                self._stopping.wait(self._pause())
+        finally:
+            if not self._stopping.is_set():
+                self._on_loop(ended.set)
+
+    def _connect_and_stay(self) -> None:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type here
+        properties.SessionExpiryInterval = self._broker.session_expiry_s
+        try:
+            self._client.connect(
+                self._broker.host,
+                self._broker.port,
+                keepalive=self._broker.keepalive_s,
+                clean_start=False,
+                properties=properties,
+            )
+            self._client.loop_forever()
+        except (OSError, ValueError) as error:
+            # ValueError is what the client raises for a broker that talks nonsense (a captive portal).
+            self._on_loop(self._down, f"{type(error).__name__}: {error}")
+        else:
+            self._on_loop(self._down, "the connection ended")
+
+    def _pause(self) -> float:
+        self._attempts += 1
+        longest = min(2.0 ** min(self._attempts - 1, 16) / 2, self._broker.longest_pause_s)
+        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
+
+    def _on_connect(
+        self, client: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._on_loop(self._down, f"the broker refused the connection: {reason}")
+            return
+        self._attempts = 0
+        client.subscribe([(topic, 1) for topic in self._subscriptions])
+        self._on_loop(self._up, flags.session_present)
+
+    def _on_disconnect(
+        self, _c: Client, _data: object, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        self._on_loop(self._down, str(reason))
+
+    def _on_subscribe(
+        self, _c: Client, _data: object, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._on_loop(self._refused_subscription, refused[0])
+
+    def _on_publish(
+        self, _c: Client, _data: object, mid: int, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        self._on_loop(self._answered, mid, str(reason) if reason.is_failure else None)
+
+    def _on_message(self, _c: Client, _data: object, message: MQTTMessage) -> None:
+        self._on_loop(self._deliver, message.topic, bytes(message.payload), message.mid, message.qos)
+
+    def _on_loop(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Go on in the event loop's thread. An exception here would end the network thread unseen."""
+        if self._loop is not None and not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(callback, *arguments)
+            except RuntimeError:
+                return  # the loop closed in between: the process ends
+
+    # --- the event loop's thread ---
+
+    def _up(self, session_present: bool) -> None:  # noqa: FBT001 - a callback's argument
+        self.up, self._said = True, None
+        self._log.info("broker_connected")
+        self._events.line_up(session_present=session_present)
+
+    def _down(self, reason: str) -> None:
+        if self._said is None or (not self.up and reason != self._said):
+            self._log.warning("broker_lost", reason=reason)
+            self._said = reason
+        if self.up:
+            self.up = False
+            self._tickets.clear()
+            self._answered_all.set()
+            self._events.line_down()
+
+    def _refused_subscription(self, reason: str) -> None:
+        self._log.error("subscription_refused", reason=reason)
+
+    def _answered(self, mid: int, refusal: str | None) -> None:
+        ticket = self._tickets.pop(mid, None)
+        if ticket is not None:
+            self._events.answered(ticket, refusal)
+        if not self._tickets:
+            self._answered_all.set()
+
+    def _deliver(self, topic: str, payload: bytes, mid: int, qos: int) -> None:
+        try:
+            self._events.message(topic, payload)
+        except Unreachable as error:
+            self._log.error("message_not_kept", reason=str(error))
+            return
+        self._client.ack(mid, qos)
+
+    # --- set-up ---
+
+    def _make_client(self, client_id: str, will: Letter) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.max_queued_messages_set(MAX_QUEUED)
+        client.max_inflight_messages_set(64)
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, self._broker.password)
+        self._set_tls(client)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        return client
+
+    def _set_tls(self, client: Client) -> None:
+        broker = self._broker
+        if broker.ca is None:
+            return
+        try:
+            client.tls_set(str(broker.ca), _text(broker.certificate), _text(broker.key))
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise Misconfigured(
+                f"The TLS files of the broker cannot be used ({error}): check [broker] in the configuration."
+            ) from error
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
