@@ -1,0 +1,259 @@
+"""bleak over a Bumble host: the agent's own scanner and client code runs unchanged on a virtual radio.
+
+What differs from Linux is only what lies below bleak. Indications are confirmed as BlueZ does it: by the
+stack, before any program is told.
+"""
+
+import asyncio
+import uuid as uuids
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.descriptor import BleakGATTDescriptor
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
+from bleak.exc import BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
+from bumble import hci
+from bumble.att import ATT_Error
+from bumble.core import UUID, AdvertisingData, BaseBumbleError
+from bumble.device import Advertisement, Connection, Device, DeviceConfiguration, Peer
+from bumble.gatt import Characteristic
+from bumble.host import Host
+from bumble.keys import JsonKeyStore
+from bumble.pairing import PairingConfig, PairingDelegate
+from bumble.transport import open_transport
+from bumble.transport.common import Transport
+
+_PROPERTIES = (
+    (Characteristic.Properties.READ, "read"),
+    (Characteristic.Properties.WRITE_WITHOUT_RESPONSE, "write-without-response"),
+    (Characteristic.Properties.WRITE, "write"),
+    (Characteristic.Properties.NOTIFY, "notify"),
+    (Characteristic.Properties.INDICATE, "indicate"),
+)
+_LISTS = (
+    AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
+    AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
+)
+_NAMES = (AdvertisingData.COMPLETE_LOCAL_NAME, AdvertisingData.SHORTENED_LOCAL_NAME)
+_CENTRAL_ADDRESS = "F0:00:00:00:00:01"
+_MTU = 247
+_ATT_HEADER = 3
+
+
+def _text(uuid: UUID) -> str:
+    return str(uuids.UUID(bytes=bytes(uuid.to_bytes(force_128=True))[::-1]))
+
+
+class VirtualRadio:
+    """One central on one HCI transport. `scanner` and `client` are what bleak takes as `backend`."""
+
+    def __init__(self, central: Device, transport: Transport) -> None:
+        self.central = central
+        self.transport = transport
+        # Bumble makes one LE connection at a time.
+        self.connecting = asyncio.Lock()
+        self.listeners = 0
+        self.scanner = type("VirtualScanner", (_Scanner,), {"radio": self})
+        self.client = type("VirtualClient", (_Client,), {"radio": self})
+
+    @classmethod
+    async def open(cls, transport: str, keys: Path) -> "VirtualRadio":
+        """Connect to a controller (`unix:/path`) and power it on; bonds are kept in the file `keys`."""
+        opened = await open_transport(transport)
+        config = DeviceConfiguration(
+            name="kiteline", address=hci.Address(_CENTRAL_ADDRESS, hci.Address.RANDOM_DEVICE_ADDRESS)
+        )
+        central = Device(config=config, host=Host(opened.source, opened.sink))
+        # It connects under its random address, and must be known by that one when it comes back.
+        central.pairing_config_factory = lambda _: PairingConfig(
+            sc=True,
+            mitm=False,
+            bonding=True,
+            delegate=PairingDelegate(),
+            identity_address_type=PairingConfig.AddressType.RANDOM,
+        )
+        await central.power_on()
+        central.keystore = JsonKeyStore(None, str(keys))
+        return cls(central, opened)
+
+    async def close(self) -> None:
+        """Let go of the controller; devices see a supervision timeout."""
+        await self.transport.close()
+
+
+async def _att(call: Any) -> Any:  # noqa: ANN401 - any GATT request
+    try:
+        return await call
+    except ATT_Error as error:
+        raise BleakGATTProtocolError(BleakGATTProtocolErrorCode(error.error_code)) from error
+    except (BaseBumbleError, TimeoutError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]  # inside of a task
+            raise
+        raise BleakError("Not connected") from error
+
+
+class _Scanner(BaseBleakScanner):
+    radio: ClassVar[VirtualRadio]
+
+    def __init__(self, detection_callback: Any, service_uuids: Any, scanning_mode: Any, **_: Any) -> None:  # noqa: ANN401 - bleak's
+        del scanning_mode
+        super().__init__(detection_callback, service_uuids)
+
+    async def start(self) -> None:
+        self.seen_devices = {}
+        central = self.radio.central
+        central.on(Device.EVENT_ADVERTISEMENT, self._heard)
+        self.radio.listeners += 1
+        if self.radio.listeners == 1:
+            await central.start_scanning(filter_duplicates=False)
+
+    async def stop(self) -> None:
+        central = self.radio.central
+        central.remove_listener(Device.EVENT_ADVERTISEMENT, self._heard)
+        self.radio.listeners -= 1
+        if self.radio.listeners == 0:
+            await central.stop_scanning()
+
+    def _heard(self, advertisement: Advertisement) -> None:
+        name, services = None, []
+        for kind, value in advertisement.data.ad_structures:
+            if kind in _NAMES:
+                name = value.decode()
+            elif kind in _LISTS:
+                services += [_text(UUID.from_bytes(value[i : i + 2])) for i in range(0, len(value), 2)]
+        if not self.is_allowed_uuid(services):
+            return
+        address = advertisement.address.to_string(with_type_qualifier=False)
+        data = AdvertisementData(name, {}, {}, services, None, advertisement.rssi, (advertisement,))
+        device = self.create_or_update_device(address, address, name, advertisement.address, data)
+        self.call_detection_callbacks(device, data)
+
+
+class _Client(BaseBleakClient):
+    radio: ClassVar[VirtualRadio]
+
+    def __init__(self, address_or_ble_device: BLEDevice | str, **kwargs: Any) -> None:  # noqa: ANN401 - bleak's
+        super().__init__(address_or_ble_device, **kwargs)
+        known = isinstance(address_or_ble_device, BLEDevice)
+        self._peer_address = address_or_ble_device.details if known else hci.Address(self.address)  # type: ignore[union-attr]  # known says which
+        self._name = address_or_ble_device.name if known else None  # type: ignore[union-attr]  # as above
+        self._connection: Connection | None = None
+        self._handlers: dict[int, Callable[[bytes], None]] = {}
+
+    @property
+    def name(self) -> str:
+        return self._name or self.address.replace(":", "-")
+
+    @property
+    def mtu_size(self) -> int:
+        return self._peer.gatt_client.mtu if self._connection else 23
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    async def connect(self, pair: bool, **_: Any) -> None:  # noqa: ANN401, FBT001 - bleak's
+        if self._connection is not None:
+            raise BleakError("Client is already connected")
+        async with asyncio.timeout(self._timeout), self.radio.connecting:
+            self._connection = await self.radio.central.connect(self._peer_address, timeout=None)
+        self._connection.on(Connection.EVENT_DISCONNECTION, self._lost)
+        self._peer = Peer(self._connection)
+        try:
+            await _att(self._peer.request_mtu(_MTU))
+            if pair:
+                await self.pair()
+            self.services = await _att(self._discover())
+        except BleakError:
+            await self.disconnect()
+            raise
+
+    async def _discover(self) -> BleakGATTServiceCollection:
+        found = BleakGATTServiceCollection()
+        for service in await self._peer.discover_services():
+            own = BleakGATTService(service, service.handle, _text(service.uuid))
+            found.add_service(own)
+            for each in await service.discover_characteristics():
+                names = [name for bit, name in _PROPERTIES if each.properties & bit]
+                made = BleakGATTCharacteristic(
+                    each,
+                    each.handle,
+                    _text(each.uuid),
+                    names,  # type: ignore[arg-type]  # every name of the table is one of bleak's
+                    lambda: self.mtu_size - _ATT_HEADER,
+                    own,
+                )
+                found.add_characteristic(made)
+                for descriptor in await each.discover_descriptors():
+                    found.add_descriptor(
+                        BleakGATTDescriptor(descriptor, descriptor.handle, _text(descriptor.type), made)
+                    )
+        return found
+
+    def _lost(self, _reason: int) -> None:
+        self._connection = None
+        self.services = None
+        if self._disconnected_callback:
+            self._disconnected_callback()
+
+    async def disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect()
+
+    async def pair(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - bleak's
+        if self._connection is None:
+            raise BleakError("Not connected")
+        keystore, connection = self.radio.central.keystore, self._connection
+        try:
+            if keystore is not None and await keystore.get(str(connection.peer_address)):
+                await connection.encrypt()
+            else:
+                await connection.pair()
+        except (BaseBumbleError, TimeoutError, asyncio.CancelledError) as error:
+            raise BleakError(f"pairing failed: {error}") from error
+
+    async def unpair(self) -> None:
+        keystore = self.radio.central.keystore
+        if keystore is not None:
+            await keystore.delete(str(self._peer_address))
+        await self.disconnect()
+
+    async def read_gatt_char(self, characteristic: BleakGATTCharacteristic, **_: Any) -> bytearray:  # noqa: ANN401 - bleak's
+        return bytearray(await _att(characteristic.obj.read_value()))
+
+    async def read_gatt_descriptor(self, descriptor: BleakGATTDescriptor, **_: Any) -> bytearray:  # noqa: ANN401 - bleak's
+        return bytearray(await _att(descriptor.obj.read_value()))
+
+    async def write_gatt_char(
+        self,
+        characteristic: BleakGATTCharacteristic,
+        data: Any,  # noqa: ANN401 - bleak's
+        response: bool,  # noqa: FBT001 - bleak's
+    ) -> None:
+        await _att(characteristic.obj.write_value(bytes(data), with_response=response))
+
+    async def write_gatt_descriptor(self, descriptor: BleakGATTDescriptor, data: Any) -> None:  # noqa: ANN401 - bleak's
+        await _att(descriptor.obj.write_value(bytes(data), with_response=True))
+
+    async def start_notify(
+        self,
+        characteristic: BleakGATTCharacteristic,
+        callback: Callable[[bytearray], None],
+        **_: Any,  # noqa: ANN401 - bleak's
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def heard(value: bytes) -> None:
+            # Bumble confirms an indication after its subscribers ran, BlueZ before a program hears of it.
+            loop.call_soon(callback, bytearray(value))
+
+        self._handlers[characteristic.handle] = heard
+        await _att(characteristic.obj.subscribe(heard))
+
+    async def stop_notify(self, characteristic: BleakGATTCharacteristic) -> None:
+        await _att(characteristic.obj.unsubscribe(self._handlers.pop(characteristic.handle)))

@@ -1,0 +1,88 @@
+"""Scenarios as data: who lives in a home, which devices they own, and what they measure when. TOML."""
+
+import tomllib
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from virtual_home.devices.peripheral import DeviceSpec
+from wire_format.errors import Misconfigured
+
+FOLDER: Final = files("virtual_home") / "scenarios"
+
+# TOML has no decimals; a value is written as text so that its digits are exact.
+Exact = Annotated[Decimal, BeforeValidator(lambda v: Decimal(v) if isinstance(v, str) else v)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeviceEntry(_Part):
+    """One device of the home. See `DeviceSpec` for the meaning of its habits."""
+
+    key: str
+    kind: Literal["cuff", "glucose_meter", "scale"]
+    address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
+    name: str
+    maker: str
+    model: str
+    serial: str
+    person: str
+    keeps: bool = True
+    clock_offset_s: int | None = 0
+    clock_absent: bool = False
+    clock_writable: bool = True
+    advertises_s: float = 30.0
+    closes_after_s: float = 0.5
+
+    def spec(self, zone_offset_minutes: int) -> DeviceSpec:
+        """Return what the virtual device is built from."""
+        habits = self.model_dump(exclude={"person", "clock_absent"})
+        if self.clock_absent:
+            habits["clock_offset_s"] = None
+        return DeviceSpec(**habits, zone_offset_minutes=zone_offset_minutes)
+
+
+class Act(_Part):
+    """One measurement: `after_s` seconds after the one before; without values they come from the person."""
+
+    device: str
+    after_s: float = Field(ge=0)
+    values: dict[str, Exact] = {}
+    say: str = ""
+
+
+class Scenario(_Part):
+    """One home."""
+
+    title: str
+    seed: int
+    zone_offset_minutes: int = 480
+    devices: tuple[DeviceEntry, ...] = Field(min_length=1)
+    acts: tuple[Act, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_devices(self) -> "Scenario":
+        known = {device.key for device in self.devices}
+        strangers = [act.device for act in self.acts if act.device not in known]
+        if strangers:
+            raise ValueError(f"acts name the devices {strangers}, which the home does not have")
+        return self
+
+
+def load_scenario(name: str) -> Scenario:
+    """Return a scenario that comes with Kiteline, or one of a file; raise `Misconfigured` naming the key."""
+    path = Path(name)
+    text = path.read_bytes() if path.suffix == ".toml" else (FOLDER / f"{name}.toml").read_bytes()
+    try:
+        keys: dict[str, Any] = tomllib.loads(text.decode())
+        return Scenario.model_validate(keys)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Misconfigured(f"The scenario {name} is no TOML: {error}.") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise Misconfigured(f"The scenario {name} is wrong. {wrong}.") from error
