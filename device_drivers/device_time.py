@@ -95,6 +95,9 @@ def device_time(  # noqa: PLR0913 - all that time depends on
             "offset_minutes": offset_minutes,
             "clock_offset_ms": None if comparison is None else comparison.offset_ms,
             "zone_offset_minutes": zone_offset_minutes,
+            "push_delay_ms": None
+            if profile.records.push_delay_s is None
+            else profile.records.push_delay_s * 1000,
             "trust": trust,
             "measured": measured,
         }

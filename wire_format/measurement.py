@@ -206,6 +206,7 @@ class DeviceTime(Wire):
 
     `received_uncertainty_ms` is None while the gateway does not know the time itself (clock never set since
     boot); then only `boot_id` and `monotonic_ns` are certain, and a later anchor of that boot re-dates.
+    `push_delay_ms` is said of devices that send at once what they measured: within so many milliseconds.
     `stated` is the record's user-facing time (for glucose: base time plus offset). `measured` is derived
     and None when nothing is known.
     """
@@ -220,6 +221,7 @@ class DeviceTime(Wire):
     offset_minutes: int | None = None
     clock_offset_ms: int | None = None
     zone_offset_minutes: int | None = None
+    push_delay_ms: int | None = Field(default=None, ge=0)
     trust: ClockTrust = ClockTrust.NONE
     measured: Instant | None = None
 
