@@ -45,9 +45,9 @@ class Sealer:
         return under
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutboxSink:
-    """The `ReadingSink` of one visit."""
+    """The `ReadingSink` of one visit. `sealed` counts the readings that were new."""
 
     outbox: Outbox
     sealer: Sealer
@@ -55,6 +55,7 @@ class OutboxSink:
     device_id: UUID
     pairings: tuple[Pairing, ...]
     observer: StepObserver = nobody
+    sealed: int = 0
 
     def commit(self, readings: Sequence[Reading], *, cursor: RecordCursor | None = None) -> None:
         """Assign, seal and store `readings` and the cursor; durable when this returns.
@@ -72,6 +73,7 @@ class OutboxSink:
         advance = None if cursor is None else Advance(self.device_id, cursor.sequence, cursor.count)
         if seals or advance:
             self.outbox.append(seals, fingerprints=tuple(fresh), advance=advance)
+        self.sealed += len(fresh)
 
     def _unsealed(self, readings: Sequence[Reading]) -> dict[Fingerprint, Reading]:
         marked = {_fingerprint(reading): reading for reading in readings}

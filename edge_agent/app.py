@@ -1,0 +1,248 @@
+"""The agent put together: what exists, who knows whom, and what runs until it is told to end."""
+
+import asyncio
+import importlib
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from device_drivers.catalogue import Catalogue
+from edge_agent import key_files
+from edge_agent.ble_link import BleRadio
+from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
+from edge_agent.config import Config, VirtualRadio
+from edge_agent.health import Notifier
+from edge_agent.log import Log
+from edge_agent.mqtt_client import Letter, MqttLine
+from edge_agent.outbox import Outbox
+from edge_agent.pairing import Devices
+from edge_agent.publisher import Gateway, Publisher
+from edge_agent.retransmission import Schedule
+from edge_agent.scanner import Scanner
+from edge_agent.sink import GatewayVoice, Sealer
+from edge_agent.steps import Step, StepObserver, nobody
+from edge_agent.visit import Home, Visitor
+from wire_format.errors import Misconfigured, Unreachable
+from wire_format.statements import GatewayEventKind
+from wire_format.status import Presence
+from wire_format.topics import Channel
+
+VIRTUAL_RADIO: Final = "virtual_home.bleak_backend:VirtualRadio"
+"""The one place that knows of another radio than Linux's, loaded only if the configuration says so."""
+
+HOUSEKEEPING_S: Final = 5.0
+WORKS_WITHIN_S: Final = 60.0
+_FORGET_EVERY: Final = 720  # rounds of housekeeping: an hour
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """What bleak is to run on; None is what bleak itself chooses on Linux: BlueZ."""
+
+    scanner: Any = None
+    client: Any = None
+    close: Callable[[], Awaitable[None]] | None = None
+
+
+async def open_radio(config: Config) -> Backends:
+    """Return BlueZ, or the virtual radio that the configuration names."""
+    if not isinstance(config.radio, VirtualRadio):
+        return Backends()
+    module, _, name = VIRTUAL_RADIO.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise Misconfigured(
+            'radio.virtual needs the demo\'s packages: install kiteline[demo], or write radio = "bluez".'
+        ) from error
+    bonds = config.radio.bonds or config.state / "virtual-bonds.json"
+    try:
+        radio = await kind.open(config.radio.virtual, bonds)
+    except OSError as error:
+        raise Unreachable(
+            f"The virtual radio {config.radio.virtual} does not answer: start it first."
+        ) from error
+    return Backends(radio.scanner, radio.client, radio.close)
+
+
+def software_version() -> str:
+    """Return the version that readings name as their decoder's."""
+    try:
+        return version("kiteline")
+    except PackageNotFoundError:
+        return "unreleased"
+
+
+@dataclass(slots=True)
+class Agent:
+    """The parts of one agent. What must outlive it is in the outbox and the file of devices, nowhere else."""
+
+    config: Config
+    outbox: Outbox
+    clock: GatewayClock
+    voice: GatewayVoice
+    publisher: Publisher
+    line: MqttLine
+    home: Home
+    log: Log
+    _said: int = 0
+    _rounds: int = 0
+    _looked_after_at: float = 0.0
+
+    async def run(self, backends: Backends) -> None:
+        """Run until cancelled; end with a word to the hospital."""
+        notifier = Notifier.from_environment()
+        self._begin()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                scanner = Scanner(backends.scanner, self.log)
+                radio = BleRadio(backends.client, scanner, self.config.visits.connect_s, self.home.observer)
+                scanner.heard = Visitor(self.home, radio, tasks.create_task).heard
+                tasks.create_task(self._line())
+                tasks.create_task(self.publisher.run())
+                tasks.create_task(scanner.run())
+                tasks.create_task(self._housekeeping())
+                tasks.create_task(notifier.feed(self._works))
+                notifier.send("READY=1")
+        finally:
+            notifier.send("STOPPING=1")
+            self.outbox.close()
+
+    async def _line(self) -> None:
+        """Hold the line; when it is time to end, say goodbye while it still holds."""
+        holding = asyncio.create_task(self.line.run())
+        try:
+            await asyncio.shield(holding)
+        finally:
+            topic = self.publisher.gateway.topic(Channel.STATUS)
+            await self.line.say_goodbye(Letter(topic, self.publisher.status(Presence.OFFLINE)))
+            holding.cancel()
+            await asyncio.wait([holding])
+
+    def _begin(self) -> None:
+        self.log.info("agent_started", version=self.home.software, boot_id=self.clock.boot_id)
+        self.voice.tell(GatewayEventKind.STARTED)
+        if self.outbox.opened_chain:
+            self.voice.tell(GatewayEventKind.OUTBOX_OPENED)
+        self._look_after()
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            try:
+                self._look_after()
+            except Unreachable as error:
+                self.log.warning("housekeeping_failed", reason=str(error))
+
+    def _look_after(self) -> None:
+        for failure in self.outbox.failures[self._said :]:
+            self.log.error("card_failed", reason=failure)
+        self._said = len(self.outbox.failures)
+        if self.voice.anchor_once():
+            self.log.info("time_known", boot_id=self.clock.boot_id)
+        if self._rounds % _FORGET_EVERY == 0 and self.clock.utc_if_known() is not None:
+            self.outbox.forget()
+        self._rounds += 1
+        self._looked_after_at = time.monotonic()
+
+    def _works(self) -> bool:
+        """Tell whether the loop turns and the outbox could be read and written lately."""
+        return time.monotonic() - self._looked_after_at < WORKS_WITHIN_S
+
+
+def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
+    """Put an agent together; raises `Misconfigured` for what a human must correct first."""
+    keys = key_files.read_private(config.keys.gateway)
+    hospital = key_files.read_hospital(config.keys.hospital)
+    gateway = Gateway(config.site, config.gateway, software_version(), keys, hospital)
+    clock = _clock(config)
+    watch = _Watch(observer)
+    outbox = Outbox(
+        config.state / "outbox", config.gateway, limits=config.outbox.limits(), utc=clock.utc, observer=watch
+    )
+    sealer = Sealer(keys.signing, (hospital.sealing,))
+    voice = GatewayVoice(outbox, sealer, clock)
+    schedule = Schedule(config.retransmission.pace())
+    publisher = Publisher(gateway, outbox, schedule, voice, clock, log, time.monotonic, watch)
+    line = _line(config, gateway, publisher, clock, log)
+    publisher.line = line
+    watch.publisher = publisher
+    home = Home(
+        gateway.software,
+        clock,
+        config.clock.zone_offset_minutes,
+        outbox,
+        sealer,
+        voice,
+        Devices.open(config.state / "devices.json", config.device, config.adopt),
+        Catalogue(),
+        config.visits,
+        log,
+        watch,
+    )
+    return Agent(config, outbox, clock, voice, publisher, line, home, log)
+
+
+async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
+    """Run an agent until SIGTERM or SIGINT; ends cleanly then."""
+    agent = build(config, log, observer)
+    backends = await open_radio(config)
+    running = asyncio.create_task(agent.run(backends))
+    with _ended_by_signals(running):
+        try:
+            await running
+        except asyncio.CancelledError:
+            if not running.cancelled():
+                raise
+        finally:
+            if backends.close is not None:
+                await backends.close()
+    log.info("agent_ended")
+
+
+class _Watch:
+    """Passes steps on to the observer, and wakes the publisher for what was committed."""
+
+    def __init__(self, observer: StepObserver) -> None:
+        self._observer = observer
+        self.publisher: Publisher | None = None
+
+    def __call__(self, step: Step, facts: Mapping[str, object]) -> None:
+        self._observer(step, facts)
+        if step is Step.OUTBOX_COMMITTED and self.publisher is not None:
+            self.publisher.wake()
+
+
+def _clock(config: Config) -> GatewayClock:
+    bound = config.clock.vouched_uncertainty_ms
+    return GatewayClock(
+        boot_id=config.clock.boot_id or system_boot_id(),
+        uncertainty=kernel_uncertainty if bound is None else vouched(bound),
+    )
+
+
+def _line(config: Config, gateway: Gateway, publisher: Publisher, clock: GatewayClock, log: Log) -> MqttLine:
+    return MqttLine(
+        config.broker.broker(),
+        f"kiteline-{config.site}-{config.gateway}",
+        subscriptions=[gateway.topic(Channel.RECEIPT), gateway.topic(Channel.DOWN)],
+        will=Letter(gateway.topic(Channel.STATUS), gateway.status(Presence.LOST, clock.now().utc)),
+        events=publisher,
+        log=log,
+    )
+
+
+@contextmanager
+def _ended_by_signals(task: asyncio.Task[None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,145 @@
+"""Which devices are ours, who they are, and who uses them. A neighbour's cuff is not touched.
+
+The identity that is minted at the first visit is kept in a file of its own, outside of the outbox: it
+outlives a failing outbox, and the outbox holds no address.
+"""
+
+import datetime as dt
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from device_drivers.link import AttError, GattLink, uuid16
+from device_drivers.profile import DeviceProfile
+from edge_agent.assignment import Pairing
+from edge_agent.config import Adoption, DeviceSection
+from wire_format.base import Utc, Wire
+from wire_format.errors import Misconfigured
+from wire_format.identity import device_id
+from wire_format.measurement import DeviceIdentity
+
+MAKER: Final = uuid16(0x2A29)
+MODEL: Final = uuid16(0x2A24)
+SERIAL: Final = uuid16(0x2A25)
+SYSTEM_ID: Final = uuid16(0x2A23)
+FIRMWARE: Final = uuid16(0x2A26)
+UNSTATED: Final = "unstated"
+_MAX_TEXT: Final = 64
+
+
+class KnownDevice(Wire):
+    """A device that was visited. Its identity is fixed. `adopted_at` is None if it was not adopted."""
+
+    address: str
+    identity: DeviceIdentity
+    adopted_at: Utc | None = None
+
+
+_FILE: Final = TypeAdapter(tuple[KnownDevice, ...])
+
+
+@dataclass(slots=True)
+class Devices:
+    """The devices of this home: those that the configuration names, and those adopted."""
+
+    path: Path
+    named: tuple[DeviceSection, ...]
+    adoption: Adoption | None
+    known: dict[str, KnownDevice]
+
+    @classmethod
+    def open(cls, path: Path, named: tuple[DeviceSection, ...], adoption: Adoption | None) -> "Devices":
+        """Read the file of known devices, if there is one."""
+        try:
+            found = _FILE.validate_json(path.read_bytes()) if path.exists() else ()
+        except (OSError, ValidationError) as error:
+            raise Misconfigured(
+                f"{path} cannot be read: restore it, or move it away and pair the devices again."
+            ) from error
+        return cls(path, named, adoption, {device.address: device for device in found})
+
+    def is_ours(self, address: str) -> bool:
+        """Tell whether a device may be visited."""
+        return self.adoption is not None or self.is_named(address)
+
+    def is_named(self, address: str) -> bool:
+        """Tell whether the configuration names a device."""
+        return any(device.address == address for device in self.named)
+
+    def remember(self, device: KnownDevice) -> None:
+        """Keep a device durably; one that is known keeps the identity it has."""
+        self.known.setdefault(device.address, device)
+        data = [json.loads(one.model_dump_json()) for one in self.known.values()]
+        _replace(self.path, json.dumps(data, indent=1).encode())
+
+    def pairings(self, device: KnownDevice) -> tuple[Pairing, ...]:
+        """Return who uses a device, and when."""
+        named = [d for d in self.named if d.address == device.address]
+        if named:
+            return tuple(
+                Pairing(device.identity.device_id, d.person, d.slot, d.since, d.until) for d in named
+            )
+        if self.adoption is None or device.adopted_at is None:
+            return ()
+        since: dt.datetime = self.adoption.since or device.adopted_at
+        return (Pairing(device.identity.device_id, self.adoption.person, None, since),)
+
+
+async def identify(link: GattLink, address: str, profile: DeviceProfile) -> DeviceIdentity:
+    """Ask a device who it is (Device Information Service), and mint its identity."""
+    maker = await text(link, MAKER) or UNSTATED
+    # Without a model number the kind of device still keeps two devices of one serial number apart.
+    model = await text(link, MODEL) or profile.name
+    serial = await text(link, SERIAL)
+    return DeviceIdentity(
+        device_id=device_id(maker, model, serial, address),
+        maker=maker,
+        model=model,
+        serial=serial,
+        address=address,
+        system_id=await _system_id(link),
+    )
+
+
+async def text(link: GattLink, characteristic: str) -> str | None:
+    """Return a string of the Device Information Service; None if the device does not say it."""
+    data = await _value(link, characteristic)
+    try:
+        said = "" if data is None else data.decode().strip("\0 ")
+    except UnicodeDecodeError:
+        return None
+    return said[:_MAX_TEXT] if said and said.isprintable() else None
+
+
+async def _system_id(link: GattLink) -> str | None:
+    """Return the EUI-64 of 0x2A23, which is sent least significant byte first, in hex."""
+    data = await _value(link, SYSTEM_ID)
+    return data[::-1].hex() if data is not None and len(data) == 8 else None  # noqa: PLR2004 - an EUI-64
+
+
+async def _value(link: GattLink, characteristic: str) -> bytes | None:
+    if characteristic not in link.characteristics():
+        return None
+    try:
+        return await link.read(characteristic)
+    except AttError:
+        return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that after a power cut either the old or the new one is there, whole."""
+    beside = path.with_suffix(".new")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,221 @@
+"""The whole agent in a process of its own: virtual devices, a real broker, and a hospital that receipts."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+from edge_agent.key_files import write_private
+from tests.doubles.edge_hospital import GATEWAY, SITE, Hospital, eventually
+from tests.doubles.edge_readings import bridge_keys, gateway_keys
+from virtual_home.home import HomeControl
+from virtual_home.processes import Program
+from virtual_home.servers import broker
+from wire_format.keys import dump_keys
+from wire_format.measurement import Measurement, Remark
+from wire_format.nomenclature import Quantity, Term
+from wire_format.statements import Assignment, GatewayEvent, GatewayEventKind, Redating
+from wire_format.status import Presence, decode_status
+
+BOOT = UUID(int=11)
+CONFIG = """
+site = "{site}"
+gateway = "{gateway}"
+state = "{folder}/state"
+radio = {{ virtual = "unix:{folder}/radio" }}
+adopt = {{ person = "p-1" }}
+[keys]
+gateway = "{folder}/gateway.key"
+hospital = "{folder}/hospital.pub"
+[broker]
+host = "127.0.0.1"
+port = {port}
+longest_pause_s = 0.2
+[retransmission]
+first_s = 1
+[clock]
+vouched_uncertainty_ms = 5
+boot_id = "{boot}"
+zone_offset_minutes = 480
+[visits]
+rest_s = 0.5
+"""
+SCENARIO = """
+title = "One cuff, one meter"
+seed = 1
+acts = []
+[[devices]]
+key = "cuff"
+kind = "cuff"
+address = "C0:49:5F:00:00:01"
+name = "BP-1"
+maker = "Example"
+model = "BP-1"
+serial = "BP-0001"
+person = "p-1"
+keeps = {keeps}
+[[devices]]
+key = "meter"
+kind = "glucose_meter"
+address = "C0:49:5F:00:00:02"
+name = "GL-1"
+maker = "Example"
+model = "GL-1"
+serial = "GL-0001"
+person = "p-1"
+"""
+
+
+@dataclass
+class Street:
+    """Everything that runs: the devices, the agent, and the hospital."""
+
+    folder: Path
+    agent: Program
+    devices: HomeControl
+    hospital: Hospital
+
+    def measurements(self) -> list[Measurement]:
+        return [item for item in self.hospital.items() if isinstance(item, Measurement)]
+
+    def log(self) -> list[dict[str, str]]:
+        lines = self.agent.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def program(name: str, code: str, folder: Path, ready: Path | None = None) -> Program:
+    async def is_ready() -> bool:
+        return ready is None or ready.exists()  # noqa: ASYNC240 - one look at a local file
+
+    return Program(
+        name,
+        [sys.executable, "-c", code],
+        log=folder / f"{name}.log",
+        ready=is_ready,
+        env={"PYTHONPATH": "."},
+    )
+
+
+@asynccontextmanager
+async def street(folder: Path, *, keeps: bool = True) -> AsyncIterator[Street]:
+    server, port = broker(folder / "broker")
+    (folder / "scenario.toml").write_text(SCENARIO.format(keeps="true" if keeps else "false"))
+    (folder / "agent.toml").write_text(
+        CONFIG.format(site=SITE, gateway=GATEWAY, folder=folder, port=port, boot=BOOT)
+    )
+    write_private(folder / "gateway.key", gateway_keys())
+    (folder / "hospital.pub").write_bytes(dump_keys(bridge_keys().public))
+    home = program(
+        "devices",
+        "import asyncio; from pathlib import Path; from virtual_home.home import run_home; "
+        "from virtual_home.scenario import load_scenario; "
+        f"f = Path({str(folder)!r}); "
+        "asyncio.run(run_home(load_scenario(f / 'scenario.toml'), f / 'radio', f / 'control'))",
+        folder,
+        folder / "control",
+    )
+    agent = program(
+        "agent",
+        "import sys; from edge_agent.cli import main; "
+        f"sys.argv = ['edge-agent', 'run', '--config', {str(folder / 'agent.toml')!r}]; main()",
+        folder,
+    )
+    await server.start()
+    await home.start()
+    await agent.start()
+    hospital = Hospital(port)
+    devices = await HomeControl.connect(folder / "control")
+    try:
+        yield Street(folder, agent, devices, hospital)
+    finally:
+        await devices.close()
+        hospital.close()
+        for one in (agent, home, server):
+            await one.stop()
+
+
+async def severe(street: Street, systolic: int) -> None:
+    values = {"systolic": str(systolic), "diastolic": "124", "pulse": "96"}
+    await street.devices.ask("measure", device="cuff", values=values)
+
+
+async def test_a_cuff_reading_reaches_the_hospital_as_it_was_measured(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        await severe(one, 192)
+        await eventually(lambda: len(one.measurements()) == 1)
+        (found,) = one.measurements()
+        assert found.quantity is Quantity.BLOOD_PRESSURE
+        assert (found.value(Term.SYSTOLIC), found.value(Term.DIASTOLIC)) == (Decimal(192), Decimal(124))
+        assert (found.device.serial, found.device.maker) == ("BP-0001", "Example")
+        assert (found.time.boot_id, found.time.received_uncertainty_ms) == (BOOT, 5)
+        assert (found.provenance.gateway, found.provenance.visit) == (GATEWAY, 1)
+        items = one.hospital.items()
+        (assignment,) = [item for item in items if isinstance(item, Assignment)]
+        assert assignment.measurement_id == found.measurement_id
+        assert any(isinstance(item, Redating) and item.boot_id == BOOT for item in items)
+        told = {item.kind for item in items if isinstance(item, GatewayEvent)}
+        assert told == {GatewayEventKind.STARTED, GatewayEventKind.OUTBOX_OPENED}
+
+        await severe(one, 188)
+        await eventually(lambda: len(one.measurements()) == 2)
+        assert one.measurements()[1].value(Term.SYSTOLIC) == Decimal(188)
+        owners = [item.person for item in one.hospital.items() if isinstance(item, Assignment)]
+        assert owners == ["p-1", "p-1"]
+
+
+async def test_a_meter_is_read_by_its_records_and_only_what_is_newer(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        for _ in range(3):
+            await one.devices.ask("measure", device="meter")
+        await eventually(lambda: len(one.measurements()) >= 3)
+        await one.devices.ask("measure", device="meter")
+        await eventually(lambda: len(one.measurements()) >= 4)
+        found = one.measurements()
+        assert all(m.quantity is Quantity.GLUCOSE and Remark.STORED_RECORD in m.remarks for m in found)
+        sequences = [m.record.sequence for m in found if m.record]
+        assert sequences == sorted(set(sequences))
+        assert len(sequences) == len(found) == 4
+        assert await one.devices.ask("deletions_asked", device="meter") == 0
+
+
+async def test_killed_and_started_again_it_goes_on_in_its_chain(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        await severe(one, 181)
+        await eventually(lambda: len(one.measurements()) == 1)
+        await one.agent.kill()
+        await severe(one, 182)
+        await one.agent.start()
+        await eventually(lambda: {m.value(Term.SYSTOLIC) for m in one.measurements()} == {181, 182})
+        headers = {opened.header.sequence: opened.header for opened in one.hospital.arrived}
+        assert len({h.outbox_id for h in headers.values()}) == 1
+        assert sorted(headers) == list(range(1, len(headers) + 1))
+        digests = {opened.header.sequence: opened.digest for opened in one.hospital.arrived}
+        assert all(headers[n].previous == digests[n - 1] for n in headers if n > 1)
+        assert len({m.measurement_id for m in one.measurements()}) == 2
+
+
+async def test_it_ends_cleanly_and_says_goodbye(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        await eventually(lambda: bool(one.hospital.statuses))
+        await one.agent.stop()
+        assert one.agent.returncode == 0
+        await eventually(lambda: len(one.hospital.statuses) >= 2)
+        presences = [decode_status(status).presence for status in one.hospital.statuses]
+        assert presences == [Presence.ONLINE, Presence.OFFLINE]
+        assert [line["event"] for line in one.log()][-1] == "agent_ended"
+
+
+async def test_nothing_readable_lies_on_the_card(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        await severe(one, 192)
+        await eventually(lambda: len(one.measurements()) == 1)
+        await one.agent.kill()
+        raw = one.measurements()[0].provenance.raw[0].data
+        card = b"".join(p.read_bytes() for p in sorted((tmp_path / "state" / "outbox").iterdir()))
+        assert len(card) > 10_000
+        for canary in (raw, b"systolic", b"BP-0001", b"C0:49:5F", b"p-1", b"Example"):
+            assert canary not in card, canary
