@@ -1,6 +1,7 @@
 """The whole agent in a process of its own: virtual devices, a real broker, and a hospital that receipts."""
 
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +27,7 @@ CONFIG = """
 site = "{site}"
 gateway = "{gateway}"
 state = "{folder}/state"
-radio = {{ virtual = "unix:{folder}/radio" }}
+radio = {radio}
 adopt = {{ person = "p-1" }}
 [keys]
 gateway = "{folder}/gateway.key"
@@ -96,16 +97,18 @@ def program(name: str, code: str, folder: Path, ready: Path | None = None) -> Pr
         [sys.executable, "-c", code],
         log=folder / f"{name}.log",
         ready=is_ready,
-        env={"PYTHONPATH": "."},
+        # A bus that does not answer: what a machine without Bluetooth has.
+        env={"PYTHONPATH": ".", "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={folder}/no-bus"},
     )
 
 
 @asynccontextmanager
-async def street(folder: Path, *, keeps: bool = True) -> AsyncIterator[Street]:
+async def street(folder: Path, *, keeps: bool = True, bluez: bool = False) -> AsyncIterator[Street]:
     server, port = broker(folder / "broker")
+    radio = '"bluez"' if bluez else f'{{ virtual = "unix:{folder}/radio" }}'
     (folder / "scenario.toml").write_text(SCENARIO.format(keeps="true" if keeps else "false"))
     (folder / "agent.toml").write_text(
-        CONFIG.format(site=SITE, gateway=GATEWAY, folder=folder, port=port, boot=BOOT)
+        CONFIG.format(site=SITE, gateway=GATEWAY, folder=folder, port=port, boot=BOOT, radio=radio)
     )
     write_private(folder / "gateway.key", gateway_keys())
     (folder / "hospital.pub").write_bytes(dump_keys(bridge_keys().public))
@@ -219,3 +222,44 @@ async def test_nothing_readable_lies_on_the_card(tmp_path: Path) -> None:
         assert len(card) > 10_000
         for canary in (raw, b"systolic", b"BP-0001", b"C0:49:5F", b"p-1", b"Example"):
             assert canary not in card, canary
+
+
+async def test_without_bluetooth_it_says_so_once_and_the_line_holds(tmp_path: Path) -> None:
+    async with street(tmp_path, bluez=True) as one:
+        await eventually(lambda: any(line["event"] == "radio_unavailable" for line in one.log()))
+        await eventually(lambda: any(isinstance(item, GatewayEvent) for item in one.hospital.items()))
+        assert one.agent.running
+        assert [line["event"] for line in one.log()].count("radio_unavailable") == 1
+
+
+async def test_a_device_that_discards_is_read_once(tmp_path: Path) -> None:
+    async with street(tmp_path, keeps=False) as one:
+        await severe(one, 192)
+        await eventually(lambda: len(one.measurements()) == 1)
+        ledger = await one.devices.ask("ledger")
+        assert [(entry["fate"], entry["discarded"]) for entry in ledger] == [("confirmed", True)]
+
+
+async def test_commands_tell_what_the_outbox_holds(tmp_path: Path) -> None:
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; from edge_agent.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True
+        )
+
+    made = command("keys", "--private", str(tmp_path / "own"), "--public", str(tmp_path / "pub"))
+    assert (made.returncode, set(json.loads(made.stdout))) == (0, {"signing", "sealing"})
+    again = command("keys", "--private", str(tmp_path / "own"), "--public", str(tmp_path / "pub"))
+    assert (again.returncode, "never overwritten" in again.stderr) == (2, True)
+    async with street(tmp_path) as one:
+        early = command("status", "--config", str(tmp_path / "nowhere.toml"))
+        assert (early.returncode, "nowhere.toml cannot be read" in early.stderr) == (2, True)
+        await severe(one, 192)
+        await eventually(lambda: len(one.measurements()) == 1)
+        await one.agent.stop()
+        told = command("status", "--config", str(tmp_path / "agent.toml"))
+        assert told.returncode == 0
+        shown = json.loads(told.stdout)
+        assert shown["waiting"] + shown["settled"] == len({o.digest for o in one.hospital.arrived})
+        decoded = command("decode", "--profile", "standard/blood_pressure", "--characteristic", "2A35", "00")
+        assert decoded.returncode == 1
