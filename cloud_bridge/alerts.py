@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from cloud_bridge.rules.base import Finding
+from cloud_bridge.rules.base import Finding, Reading, Severity
 from wire_format.errors import Rejected
 
 
@@ -32,6 +32,26 @@ def step(current: AlertState, to: AlertState) -> AlertState:
     if to is not current and to not in _NEXT[current]:
         raise Rejected(f"An alert that is {current} cannot become {to}.")
     return to
+
+
+DUE_WITHIN: Final[dict[Severity, dt.timedelta]] = {
+    Severity.SEVERE: dt.timedelta(minutes=15),
+    Severity.HIGH: dt.timedelta(hours=4),
+    Severity.ROUTINE: dt.timedelta(days=1),
+}
+RAISED_WITHIN: Final = dt.timedelta(hours=24)
+
+
+def raises(latest: Reading, now: dt.datetime) -> bool:
+    """Whether a finding whose newest evidence is `latest` opens an item at `now`.
+
+    It does if that reading may have been taken within the last day; a time nobody knows may be now. What is
+    surely older is history: it is shown, and pages nobody.
+    """
+    if latest.measured is None:
+        return True
+    latest_possible = latest.measured.utc + dt.timedelta(milliseconds=latest.measured.uncertainty_ms)
+    return now - latest_possible <= RAISED_WITHIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,152 @@
+"""What the parts of the bridge ask of a store. Each part sees only its own protocol."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from cloud_bridge.alerts import Alert
+from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder
+from cloud_bridge.rules.base import Reading
+from wire_format.keys import GatewayPublic
+from wire_format.nomenclature import Quantity
+from wire_format.receipt import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMessage:
+    """Bytes as they came from the broker, committed before they were acknowledged."""
+
+    id: int
+    topic: str
+    data: bytes
+    received_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptDue:
+    """One envelope whose home waits for a receipt."""
+
+    site: str
+    gateway: str
+    outbox_id: UUID
+    sequence: int
+    verdict: Verdict
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DownlinkDue:
+    """One sealed message that is not published yet."""
+
+    id: int
+    site: str
+    gateway: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKey:
+    """One row of the delivery outbox: `kind` is "reading" or "alert"."""
+
+    kind: str
+    subject: UUID
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """A row that nobody else will take before `claimed_until`; `wanted` is the revision to be delivered."""
+
+    key: DeliveryKey
+    wanted: int
+    attempts: int
+    created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that the destination will never accept as it is."""
+
+    key: DeliveryKey
+    last_error: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledGateway:
+    """A gateway as the registry knows it."""
+
+    name: str
+    site: str
+    keys: GatewayPublic
+    system_id: str
+
+
+class Registry(Protocol):
+    """Gateways, and the only place where a pseudonym meets a patient."""
+
+    def enrol_gateway(self, enrolled: EnrolledGateway, now: dt.datetime) -> None:
+        """Add or renew a gateway."""
+        ...
+
+    def enrol_person(self, gateway: str, pseudonym: str, patient: str, care: CareContext) -> None:
+        """Say whose pseudonym it is. A pseudonym that is another patient's already raises `Rejected`."""
+        ...
+
+    def gateway(self, name: str) -> EnrolledGateway | None:
+        """Return a gateway, None if it is not enrolled."""
+        ...
+
+
+class Deliveries(Protocol):
+    """What the delivery loop asks."""
+
+    def claim_deliveries(self, now: dt.datetime, limit: int) -> Sequence[ClaimedDelivery]:
+        """Claim rows that are due, each for one worker, by conditional update."""
+        ...
+
+    def mark_delivered(self, claimed: ClaimedDelivery, now: dt.datetime) -> None:
+        """Record the receiver's 2xx for this revision; a newer revision stays due."""
+        ...
+
+    def mark_failed(self, claimed: ClaimedDelivery, error: str, next_attempt_at: dt.datetime | None) -> None:
+        """Record a failure: to be tried again then, or, with None, a dead letter."""
+        ...
+
+    def load_reading_order(self, measurement: UUID) -> ReadingOrder | None:
+        """Return what a connector needs to file a reading; None if nobody owns it now."""
+        ...
+
+    def load_alert_order(self, alert: UUID) -> AlertOrder | None:
+        """Return what a connector needs to hand over an alert; None if it has no patient."""
+        ...
+
+
+class Alerts(Protocol):
+    """What the inbox page and the work-order poll ask."""
+
+    def open_alerts(self) -> Sequence[Alert]:
+        """Return open and acknowledged items, the most urgent first."""
+        ...
+
+    def alert(self, alert_id: UUID) -> Alert | None:
+        """Return one alert."""
+        ...
+
+    def history(self, patient: str, quantity: Quantity, since: dt.datetime) -> Sequence[Reading]:
+        """Return a patient's readings by time of measuring."""
+        ...
+
+    def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
+        """Record that somebody saw it, and queue the message to the home, once; False if it was known."""
+        ...
+
+    def complete(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
+        """Record that the work order is finished; False if it was known."""
+        ...
+
+    def dead_letters(self) -> Sequence[DeadLetter]:
+        """Return what no destination accepted."""
+        ...

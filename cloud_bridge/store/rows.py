@@ -1,0 +1,136 @@
+"""Between rows and the model: measurements and statements as payload bytes, alerts as columns."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, or_, select
+
+from cloud_bridge.alerts import Alert, AlertState
+from cloud_bridge.connectors.base import CareContext, Identifier
+from cloud_bridge.fold import fold
+from cloud_bridge.rules.base import Finding, Reading, Severity, Standing
+from cloud_bridge.store import schema
+from wire_format.codec import Item, decode_items, encode_items
+from wire_format.errors import Rejected
+from wire_format.measurement import Measurement
+from wire_format.statements import Assignment, Redating
+
+
+def dump(item: Item) -> bytes:
+    """Return one item as it is kept."""
+    return encode_items([item])
+
+
+def load_measurement(body: bytes) -> Measurement:
+    """Return a kept measurement."""
+    (item,) = decode_items(body)
+    if not isinstance(item, Measurement):
+        raise Rejected("A row of measurements holds something else: the database was changed from outside.")
+    return item
+
+
+def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
+    """Return the rows of the measurement table as readings, each folded with all statements about it."""
+    assignments, redatings = _statements(connection, rows)
+    people = _people(connection, {row.gateway for row in rows})
+
+    def one(row: Row[Any]) -> Reading:
+        def patient_of(pseudonym: str) -> str | None:
+            return people.get((row.gateway, pseudonym))
+
+        return fold(
+            load_measurement(row.body),
+            assignments,
+            redatings,
+            patient_of,
+            forked=row.forked,
+            repetition_of=row.repetition_of,
+        )
+
+    return [one(row) for row in rows]
+
+
+def _statements(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[list[Assignment], list[Redating]]:
+    table = schema.statement
+    ids, boots = {row.id for row in rows}, {row.boot_id for row in rows}
+    query = select(table.c.body).where(or_(table.c.measurement.in_(ids), table.c.boot_id.in_(boots)))
+    items = [decode_items(body)[0] for body in connection.execute(query).scalars()]
+    return (
+        [item for item in items if isinstance(item, Assignment)],
+        [item for item in items if isinstance(item, Redating)],
+    )
+
+
+def _people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], str]:
+    table = schema.person
+    query = select(table).where(table.c.gateway.in_(gateways))
+    return {(row.gateway, row.pseudonym): row.patient for row in connection.execute(query)}
+
+
+def care_context(row: Row[Any]) -> CareContext:
+    """Return a patient's row as connectors see it."""
+    return CareContext(
+        patient=Identifier(row.system, row.value),
+        nurse=Identifier(row.nurse_system, row.nurse_value),
+        physician=Identifier(row.physician_system, row.physician_value),
+        organization=Identifier(row.organization_system, row.organization_value),
+        language=row.language,
+    )
+
+
+def care_columns(care: CareContext) -> dict[str, str]:
+    """Return the columns of a patient's row."""
+    return {
+        "system": care.patient.system,
+        "value": care.patient.value,
+        "nurse_system": care.nurse.system,
+        "nurse_value": care.nurse.value,
+        "physician_system": care.physician.system,
+        "physician_value": care.physician.value,
+        "organization_system": care.organization.system,
+        "organization_value": care.organization.value,
+        "language": care.language,
+    }
+
+
+def finding_columns(finding: Finding) -> dict[str, Any]:
+    """Return what of a finding is kept with its alert."""
+    return {
+        "rule": finding.rule,
+        "version": finding.version,
+        "subject": finding.subject,
+        "severity": finding.severity.value,
+        "standing": finding.standing.value,
+        "evidence": json.dumps([str(i) for i in finding.evidence]),
+        "statements": json.dumps([str(i) for i in finding.statements]),
+        "reason": json.dumps(dict(finding.reason), ensure_ascii=False, sort_keys=True),
+        "since": finding.since,
+    }
+
+
+def alert(row: Row[Any]) -> Alert:
+    """Return a row of the alert table."""
+    finding = Finding(
+        finding_id=row.id,
+        rule=row.rule,
+        version=row.version,
+        subject=row.subject,
+        severity=Severity(row.severity),
+        standing=Standing(row.standing),
+        evidence=tuple(map(UUID, json.loads(row.evidence))),
+        statements=tuple(map(UUID, json.loads(row.statements))),
+        since=row.since,
+        reason=tuple(sorted(json.loads(row.reason).items())),
+    )
+    return Alert(
+        alert_id=row.id,
+        finding=finding,
+        state=AlertState(row.state),
+        revision=row.revision,
+        raised_at=row.raised_at,
+        due_at=row.due_at,
+        acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by,
+    )

@@ -1,0 +1,261 @@
+"""The tables. What was said is kept as it was said; the columns beside it can be derived again."""
+
+import datetime as dt
+from typing import Any, Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+)
+from sqlalchemy.engine import Dialect
+
+metadata: Final = MetaData()
+
+
+class UtcTime(TypeDecorator[dt.datetime]):
+    """A moment in UTC; databases that keep no zone get the same digits back as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Refuse a moment without its zone."""
+        del dialect
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without zone cannot be stored")
+        return value.astimezone(dt.UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ANN401 - SQLAlchemy's
+        """Say again that it is UTC."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=dt.UTC)
+
+
+def _key() -> Column[int]:
+    return Column("id", Integer, primary_key=True, autoincrement=True)
+
+
+inbox = Table(
+    "inbox",
+    metadata,
+    _key(),
+    Column("topic", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("done", Boolean, nullable=False, default=False),
+    Index("inbox_waiting", "done", "id"),
+)
+
+refused = Table(  # what no enrolled gateway signed: kept as evidence, answered with nothing
+    "refused",
+    metadata,
+    _key(),
+    Column("topic", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+)
+
+gateway = Table(
+    "gateway",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("keys", LargeBinary, nullable=False),
+    Column("system_id", String(16), nullable=False),
+    Column("downlink_sequence", Integer, nullable=False, default=0),
+    Column("enrolled_at", UtcTime, nullable=False),
+)
+
+patient = Table(
+    "patient",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("system", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("nurse_system", Text, nullable=False),
+    Column("nurse_value", Text, nullable=False),
+    Column("physician_system", Text, nullable=False),
+    Column("physician_value", Text, nullable=False),
+    Column("organization_system", Text, nullable=False),
+    Column("organization_value", Text, nullable=False),
+    Column("language", String(16), nullable=False),
+    Column("settings", Text, nullable=False, default="{}"),
+)
+
+person = Table(  # a home's pseudonym: the only place where it meets a patient
+    "person",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("pseudonym", String(64), primary_key=True),
+    Column("patient", ForeignKey("patient.id"), nullable=False),
+)
+
+envelope = Table(
+    "envelope",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("gateway", String(64), nullable=False),
+    Column("outbox_id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("previous", LargeBinary(32), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", Text),
+    Column("received_at", UtcTime, nullable=False),
+    Column("receipt_due", Boolean, nullable=False),
+    Index("envelope_chain", "gateway", "outbox_id", "sequence"),
+    Index("envelope_receipts", "receipt_due"),
+)
+
+measurement = Table(
+    "measurement",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("content_hash", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("quantity", String(32), nullable=False),
+    Column("gateway", String(64), nullable=False),
+    Column("device", Uuid, nullable=False),
+    Column("boot_id", Uuid, nullable=False),
+    Column("patient", String(64)),
+    Column("measured_at", UtcTime),
+    Column("received_at", UtcTime, nullable=False),
+    Column("revision", Integer, nullable=False, default=1),
+    Column("envelope", ForeignKey("envelope.digest"), nullable=False),
+    Column("forked", Boolean, nullable=False, default=False),
+    Column("repetition_of", Uuid),
+    Index("measurement_patient", "patient", "quantity", "measured_at"),
+    Index("measurement_home", "gateway", "boot_id"),
+    Index("measurement_device", "device", "received_at"),
+)
+
+measurement_version = Table(  # every content that a measurement ever had
+    "measurement_version",
+    metadata,
+    Column("id", ForeignKey("measurement.id"), primary_key=True),
+    Column("content_hash", LargeBinary(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("envelope", ForeignKey("envelope.digest"), nullable=False),
+)
+
+statement = Table(
+    "statement",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("measurement", Uuid),
+    Column("boot_id", Uuid),
+    Column("body", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary(32)),
+    Index("statement_measurement", "measurement"),
+    Index("statement_boot", "boot_id"),
+)
+
+item = Table(  # everything else a home said: undecodable bytes, events, items of a later version
+    "item",
+    metadata,
+    _key(),
+    Column("kind", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("gateway", String(64), nullable=False),
+    Column("envelope", ForeignKey("envelope.digest"), nullable=False),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("rule", String(32), nullable=False),
+    Column("version", String(16), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("gateway", String(64), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("standing", String(16), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("statements", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("raised_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("acknowledged_at", UtcTime),
+    Column("acknowledged_by", Text),
+    Index("alert_subject", "subject"),
+    Index("alert_state", "state", "due_at"),
+)
+
+alert_history = Table(
+    "alert_history",
+    metadata,
+    _key(),
+    Column("alert", ForeignKey("alert.id"), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("by", Text),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("subject", Uuid, primary_key=True),
+    Column("destination", String(64), primary_key=True),
+    Column("wanted", Integer, nullable=False),
+    Column("delivered", Integer, nullable=False, default=0),
+    Column("claimed_until", UtcTime),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_at", UtcTime, nullable=False),
+    Column("last_error", Text),
+    Column("dead", Boolean, nullable=False, default=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("delivery_next", "dead", "next_attempt_at"),
+)
+
+downlink = Table(
+    "downlink",
+    metadata,
+    _key(),
+    Column("gateway", ForeignKey("gateway.name"), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("published", Boolean, nullable=False, default=False),
+    Index("downlink_waiting", "published", "id"),
+)
+
+timer = Table(  # when a subject is to be judged again although nothing new came
+    "timer",
+    metadata,
+    Column("subject", String(128), primary_key=True),
+    Column("due_at", UtcTime, nullable=False),
+)
+
+sink_cursor = Table(  # how far a sink beside the record has been fed
+    "sink_cursor",
+    metadata,
+    Column("sink", String(32), primary_key=True),
+    Column("position", Integer, nullable=False),
+)
+
+change = Table(  # each stored or re-folded measurement, in order: what sinks follow
+    "change",
+    metadata,
+    _key(),
+    Column("measurement", Uuid, nullable=False),
+    Column("previous_at", UtcTime),
+)
