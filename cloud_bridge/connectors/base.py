@@ -44,12 +44,16 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class ReadingOrder:
-    """One reading to be filed. `envelope_digest` is the SHA-256 of the sealed envelope that brought it."""
+    """One reading to be filed. `envelope_digest` is the SHA-256 of the sealed envelope that brought it.
+
+    A `revision` above 1 says that the same reading was filed with another content before (status amended).
+    """
 
     reading: Reading
     care: CareContext
     gateway: Gateway
     envelope_digest: bytes
+    revision: int = 1
 
 
 @dataclass(frozen=True, slots=True)

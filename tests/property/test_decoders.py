@@ -104,7 +104,7 @@ def test_a_moment_survives_its_seven_bytes(moment: dt.datetime) -> None:
     ("data", "unknown", "stated"),
     [("000004110a0a0a", True, None), ("ea070d010a0a0a", False, None), ("ea0702 1e0a0a0a", False, None)],
 )
-def test_unknown_and_impossible_dates_are_said_to_be(data: str, unknown: bool, stated: None) -> None:  # noqa: FBT001
+def test_unknown_and_impossible_dates_are_said_to_be(data: str, unknown: bool, stated: None) -> None:
     stamp = DateTime(bytes.fromhex(data))
     assert (stamp.unknown, stamp.stated) == (unknown, stated)
 

@@ -104,7 +104,7 @@ box.append([lambda header: Sealed(data, digest_of(data))])
     ("step", "survives"),
     [(Step.SEALED, False), (Step.OUTBOX_WRITTEN, False), (Step.OUTBOX_COMMITTED, True)],
 )
-def test_a_kill_loses_nothing_that_was_committed(tmp_path: Path, step: Step, survives: bool) -> None:  # noqa: FBT001 - parametrised
+def test_a_kill_loses_nothing_that_was_committed(tmp_path: Path, step: Step, survives: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), step.name],
         check=False,

@@ -1,0 +1,122 @@
+"""The delivery outbox in SQL: rows claimed by conditional update, done when the receiver said 2xx."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, and_, or_, select, update
+
+from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
+from cloud_bridge.orders import alert_order
+from cloud_bridge.store import rows, schema
+from cloud_bridge.store.base import ClaimedDelivery, DeliveryKey
+from cloud_bridge.store.engine import reading
+
+CLAIM_LASTS: Final = dt.timedelta(minutes=2)
+ERROR_LENGTH: Final = 500
+
+
+class SqlDeliveries:
+    """See `Deliveries`. A claim that its worker does not live to fulfil runs out by itself."""
+
+    def __init__(self, engine: Engine, staff_language: str) -> None:
+        self._engine = engine
+        self._staff_language = staff_language
+
+    def claim_deliveries(self, now: dt.datetime, limit: int) -> list[ClaimedDelivery]:
+        """Claim rows that are due; alerts before readings, then the oldest first."""
+        table = schema.delivery
+        due = and_(
+            ~table.c.dead,
+            table.c.delivered < table.c.wanted,
+            table.c.next_attempt_at <= now,
+            or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now),
+        )
+        query = select(table).where(due).order_by(table.c.kind, table.c.created_at).limit(limit)
+        claimed = []
+        with self._engine.begin() as connection:
+            for row in connection.execute(query).all():
+                mine = and_(_is(row), due)
+                until = {"claimed_until": now + CLAIM_LASTS}
+                if connection.execute(update(table).where(mine).values(**until)).rowcount == 1:
+                    key = DeliveryKey(row.kind, row.subject, row.destination)
+                    claimed.append(ClaimedDelivery(key, row.wanted, row.attempts, row.created_at))
+        return claimed
+
+    def mark_delivered(self, claimed: ClaimedDelivery, now: dt.datetime) -> None:
+        """Record the receiver's 2xx for this revision."""
+        del now
+        done = {"delivered": claimed.wanted, "claimed_until": None, "last_error": None, "attempts": 0}
+        self._change(claimed, done)
+
+    def mark_failed(self, claimed: ClaimedDelivery, error: str, next_attempt_at: dt.datetime | None) -> None:
+        """Record a failure: to be tried again then, or, with None, a dead letter."""
+        values: dict[str, Any] = {
+            "claimed_until": None,
+            "attempts": claimed.attempts + 1,
+            "last_error": error[:ERROR_LENGTH],
+            "dead": next_attempt_at is None,
+        }
+        if next_attempt_at is not None:
+            values["next_attempt_at"] = next_attempt_at
+        self._change(claimed, values)
+
+    def _change(self, claimed: ClaimedDelivery, values: dict[str, Any]) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(update(schema.delivery).where(_is(claimed.key)).values(**values))
+
+    def waiting(self) -> int:
+        """Return how many rows are neither delivered nor dead."""
+        table = schema.delivery
+        query = select(table.c.subject).where(~table.c.dead, table.c.delivered < table.c.wanted)
+        with reading(self._engine) as connection:
+            return len(connection.execute(query).all())
+
+    def load_reading_order(self, measurement: UUID) -> ReadingOrder | None:
+        """Return what a connector needs to file a reading; None if nobody is known to own it."""
+        with reading(self._engine) as connection:
+            found = _reading_orders(connection, [measurement])
+        return found[0] if found else None
+
+    def load_alert_order(self, alert: UUID) -> AlertOrder | None:
+        """Return what a connector needs to hand over an alert; None if it has no patient."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert)).one()
+            one = rows.alert(row)
+            care = _care(connection, one.finding.subject)
+            if care is None:
+                return None
+            readings = _reading_orders(connection, one.finding.evidence)
+        return alert_order(one, readings, care, self._staff_language)
+
+
+def _is(key: Any) -> Any:  # noqa: ANN401 - a row or a key; SQLAlchemy's expression
+    table = schema.delivery
+    return and_(
+        table.c.kind == key.kind, table.c.subject == key.subject, table.c.destination == key.destination
+    )
+
+
+def _care(connection: Connection, patient: str) -> CareContext | None:
+    row = connection.execute(select(schema.patient).where(schema.patient.c.id == patient)).one_or_none()
+    return None if row is None else rows.care_context(row)
+
+
+def _reading_orders(connection: Connection, ids: Sequence[UUID]) -> list[ReadingOrder]:
+    """Return orders in the order of `ids`, without those that have no patient."""
+    table = schema.measurement
+    found = connection.execute(select(table).where(table.c.id.in_(ids))).all()
+    orders: dict[UUID, ReadingOrder] = {}
+    for row, one in zip(found, rows.readings(connection, found), strict=True):
+        care = _care(connection, one.patient) if one.patient else None
+        if care is not None:
+            gateway = _gateway(connection, row.gateway, one.measurement.provenance.software)
+            orders[row.id] = ReadingOrder(one, care, gateway, row.envelope, row.revision)
+    return [orders[i] for i in ids if i in orders]
+
+
+def _gateway(connection: Connection, name: str, software: str) -> Gateway:
+    table = schema.gateway
+    system_id = connection.execute(select(table.c.system_id).where(table.c.name == name)).scalar_one()
+    return Gateway(name, system_id, software)
