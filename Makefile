@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .cache/stamps
 PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
-PACKAGES := wire_format device_drivers edge_agent cloud_bridge virtual_home
+PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench lock clean

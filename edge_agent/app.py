@@ -11,13 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from device_drivers.catalogue import Catalogue
-from edge_agent import key_files
 from edge_agent.ble_link import BleRadio
 from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
 from edge_agent.config import Config, VirtualRadio
-from edge_agent.health import Notifier
-from edge_agent.log import Log
-from edge_agent.mqtt_client import Letter, MqttLine
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
 from edge_agent.publisher import Gateway, Publisher
@@ -26,6 +22,10 @@ from edge_agent.scanner import Scanner
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step, StepObserver, nobody
 from edge_agent.visit import Home, Visitor
+from service_kit import key_files
+from service_kit.log import Log
+from service_kit.mqtt_line import Letter, MqttLine
+from service_kit.notify import Notifier
 from wire_format.errors import Misconfigured, Unreachable
 from wire_format.statements import GatewayEventKind
 from wire_format.status import Presence

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from edge_agent import config as configuration
-from edge_agent.key_files import write_private, write_public
+from service_kit.key_files import write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
 from wire_format.keys import GatewayKeys, Kem
 
@@ -23,7 +23,7 @@ def run(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Run the agent until it is told to end."""
     # Imported here: the other commands need no radio.
     from edge_agent.app import run_agent  # noqa: PLC0415
-    from edge_agent.log import configure  # noqa: PLC0415
+    from service_kit.log import configure  # noqa: PLC0415
 
     loaded = configuration.load(config)
     log = configure().bind(site=loaded.site, gateway=loaded.gateway)

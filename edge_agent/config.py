@@ -1,15 +1,14 @@
 """Configuration: one TOML file. An unknown key is an error that names the file, the key and what to write."""
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from edge_agent.mqtt_client import Broker
 from edge_agent.outbox import Limits
 from edge_agent.retransmission import Pace
+from service_kit.toml_config import BrokerSection, Section, load_toml
 from wire_format.base import Utc
 from wire_format.errors import Misconfigured
 from wire_format.topics import Channel, Topic
@@ -17,55 +16,21 @@ from wire_format.topics import Channel, Topic
 DEFAULT_PATH: Final = Path("/etc/kiteline/edge-agent.toml")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class VirtualRadio(_Section):
+class VirtualRadio(Section):
     """A controller that is not Linux's: only for the virtual home."""
 
     virtual: str
     bonds: Path | None = None
 
 
-class KeyPaths(_Section):
+class KeyPaths(Section):
     """Where the gateway's own keys are, and the hospital's public ones."""
 
     gateway: Path
     hospital: Path
 
 
-class BrokerSection(_Section):
-    """The hospital's MQTT broker. `ca` switches TLS on; the password stands in a file of its own."""
-
-    host: str
-    port: int = Field(ge=1, le=65535)
-    username: str | None = None
-    password_file: Path | None = None
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    keepalive_s: int = Field(default=30, ge=5, le=3600)
-    session_expiry_days: int = Field(default=30, ge=1, le=365)
-    longest_pause_s: float = Field(default=60, gt=0)
-
-    def broker(self) -> Broker:
-        """Return what the MQTT client needs; raise `Misconfigured` if the password cannot be read."""
-        return Broker(
-            host=self.host,
-            port=self.port,
-            username=self.username,
-            password=_secret(self.password_file),
-            ca=self.ca,
-            certificate=self.certificate,
-            key=self.key,
-            keepalive_s=self.keepalive_s,
-            session_expiry_s=self.session_expiry_days * 86_400,
-            longest_pause_s=self.longest_pause_s,
-        )
-
-
-class Retransmission(_Section):
+class Retransmission(Section):
     """How patiently envelopes without a receipt are published again."""
 
     first_s: float = Field(default=30, gt=0)
@@ -77,7 +42,7 @@ class Retransmission(_Section):
         return Pace(self.first_s, self.longest_s, self.in_flight)
 
 
-class OutboxSection(_Section):
+class OutboxSection(Section):
     """How much may wait for a receipt, and how much is kept after one."""
 
     max_waiting: int = Field(default=100_000, ge=1)
@@ -89,7 +54,7 @@ class OutboxSection(_Section):
         return Limits(self.max_waiting, self.max_waiting_mb << 20, self.max_settled)
 
 
-class ClockSection(_Section):
+class ClockSection(Section):
     """Where the time comes from. Without `vouched_uncertainty_ms` the kernel is asked whether NTP keeps it.
 
     `boot_id` stands in for the kernel's: virtual homes repeat themselves with it.
@@ -100,7 +65,7 @@ class ClockSection(_Section):
     zone_offset_minutes: int | None = Field(default=None, ge=-840, le=840)
 
 
-class Visits(_Section):
+class Visits(Section):
     """Patience with devices. After a visit a device rests, longer each time it had nothing new."""
 
     connect_s: float = Field(default=20, gt=0)
@@ -115,7 +80,7 @@ def _address(value: str) -> str:
     return value.upper()
 
 
-class DeviceSection(_Section):
+class DeviceSection(Section):
     """A device of this home: its identity address, and who uses it (or one of its user slots) since when."""
 
     address: Annotated[str, AfterValidator(_address)]
@@ -125,7 +90,7 @@ class DeviceSection(_Section):
     slot: int | None = Field(default=None, ge=0, le=255)
 
 
-class Adoption(_Section):
+class Adoption(Section):
     """Take every device that a profile fits as this person's, from the first visit or `since` on.
 
     Only where no neighbour is within reach of the radio: a virtual home, a workshop.
@@ -135,7 +100,7 @@ class Adoption(_Section):
     since: Utc | None = None
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file."""
 
     site: str
@@ -154,49 +119,9 @@ class Config(_Section):
 
 def load(path: Path) -> Config:
     """Return the configuration of a file; raise `Misconfigured` saying what to write where."""
+    config = load_toml(path, Config)
     try:
-        with path.open("rb") as file:
-            keys: dict[str, Any] = tomllib.load(file)
-    except OSError as error:
-        raise Misconfigured(
-            f"{path} cannot be read ({error.strerror}): write the configuration there."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{path} is no TOML: {error}.") from error
-    try:
-        config = Config.model_validate(keys)
         Topic(config.site, config.gateway, Channel.UP)
-    except ValidationError as error:
-        raise Misconfigured(f"{path}: {_advice(error)}") from error
     except Misconfigured as error:
         raise Misconfigured(f"{path}: site or gateway: {error}") from error
     return config
-
-
-def _advice(error: ValidationError) -> str:
-    return " ".join(_one(found["type"], _where(found["loc"]), found["msg"]) for found in error.errors())
-
-
-def _one(kind: str, key: str, message: str) -> str:
-    match kind:
-        case "extra_forbidden":
-            return f"The key {key!r} is not known: remove it, or correct its spelling."
-        case "missing":
-            return f"The key {key!r} is missing: write it."
-        case _:
-            return f"The key {key!r} is wrong: {message.removeprefix('Value error, ')}."
-
-
-def _where(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _secret(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(
-            f"broker.password_file: {path} cannot be read: put the password there."
-        ) from error

@@ -11,16 +11,17 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from edge_agent.clock import GatewayClock
-from edge_agent.log import Log
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import EnvelopeKey
 from edge_agent.retransmission import Schedule
 from edge_agent.sink import GatewayVoice
 from edge_agent.steps import Step, StepObserver, nobody
+from service_kit.log import Log
+from service_kit.mqtt_line import Acknowledge
 from wire_format.base import plain
 from wire_format.canonical import decode, encode
 from wire_format.downlink import Delivered, Message, ResendFrom, SeenByCareTeam, open_downlink
-from wire_format.errors import Rejected, Untrusted
+from wire_format.errors import Rejected, Unreachable, Untrusted
 from wire_format.keys import BridgePublic, GatewayKeys
 from wire_format.receipt import Receipt, verify_receipt
 from wire_format.statements import GatewayEventKind
@@ -154,8 +155,17 @@ class Publisher:
             else:
                 self.log.error("broker_refuses_envelopes", reason=refusal, **facts)
 
-    def message(self, topic: str, payload: bytes) -> None:
+    def message(self, topic: str, payload: bytes, acknowledge: Acknowledge) -> None:
         """Take a receipt or a message of the hospital. What is not the hospital's changes nothing."""
+        try:
+            self._take(topic, payload)
+        except Unreachable as error:
+            # Not acknowledged: the broker keeps it until the card can be written again.
+            self.log.error("message_not_kept", reason=str(error))  # noqa: TRY400 - not our fault
+        else:
+            acknowledge()
+
+    def _take(self, topic: str, payload: bytes) -> None:
         try:
             if topic == self.gateway.topic(Channel.RECEIPT):
                 self._receipt(payload)

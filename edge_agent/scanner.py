@@ -12,7 +12,7 @@ from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakError
 
 from device_drivers.link import Sighting
-from edge_agent.log import Log
+from service_kit.log import Log
 
 RETRY_S: Final = 5.0
 

@@ -17,12 +17,12 @@ from device_drivers.link import GattLink, Sighting
 from device_drivers.profile import Bond, DeviceProfile
 from edge_agent.clock import GatewayClock, zone_offset_minutes
 from edge_agent.config import Visits
-from edge_agent.log import Log
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_schema import OutboxFull
 from edge_agent.pairing import FIRMWARE, Devices, KnownDevice, identify, text
 from edge_agent.sink import GatewayVoice, OutboxSink, Sealer
 from edge_agent.steps import Step, StepObserver
+from service_kit.log import Log
 from wire_format.errors import KitelineError, Misconfigured, Unreachable
 from wire_format.identity import derived_id
 from wire_format.statements import DeviceEvent, DeviceEventKind, GatewayEventKind

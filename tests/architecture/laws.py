@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PACKAGES: Final = ("wire_format", "device_drivers", "edge_agent", "cloud_bridge", "virtual_home")
+PACKAGES: Final = (
+    "wire_format",
+    "device_drivers",
+    "service_kit",
+    "edge_agent",
+    "cloud_bridge",
+    "virtual_home",
+)
 MAX_LINES: Final = 400
 
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "wire_format": frozenset(),
     "device_drivers": frozenset({"wire_format"}),
-    "edge_agent": frozenset({"device_drivers", "wire_format"}),
-    "cloud_bridge": frozenset({"wire_format"}),
+    "service_kit": frozenset({"wire_format"}),
+    "edge_agent": frozenset({"device_drivers", "service_kit", "wire_format"}),
+    "cloud_bridge": frozenset({"service_kit", "wire_format"}),
     "virtual_home": frozenset(PACKAGES),
 }
 
@@ -36,7 +44,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "bleak": ("edge_agent.scanner", "edge_agent.ble_link", "edge_agent.pairing", "virtual_home."),
     "bumble": ("virtual_home.",),
     "serial": ("edge_agent.serial_link", "virtual_home."),
-    "paho": ("edge_agent.mqtt_client", "cloud_bridge.subscriber", "virtual_home."),
+    "paho": ("service_kit.mqtt_line", "cloud_bridge.subscriber", "virtual_home."),
     "httpx": ("cloud_bridge.connectors.", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),
     "alembic": ("cloud_bridge.store.",),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
-from edge_agent.key_files import write_private
+from service_kit.key_files import write_private
 from tests.doubles.edge_hospital import GATEWAY, SITE, Hospital, eventually
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from virtual_home.home import HomeControl

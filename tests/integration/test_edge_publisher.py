@@ -12,13 +12,13 @@ from uuid import uuid4
 import pytest
 
 from edge_agent.clock import GatewayClock, vouched
-from edge_agent.log import silent
-from edge_agent.mqtt_client import Broker, Letter, MqttLine
 from edge_agent.outbox import Outbox
 from edge_agent.publisher import Gateway, Publisher, acknowledgements
 from edge_agent.retransmission import Pace, Schedule
 from edge_agent.sink import GatewayVoice, OutboxSink, Sealer
 from edge_agent.steps import Step
+from service_kit.log import silent
+from service_kit.mqtt_line import Broker, Letter, MqttLine
 from tests.doubles.edge_hospital import GATEWAY, SITE, Hospital, eventually, topic
 from tests.doubles.edge_readings import BOOT, CUFF, bridge_keys, gateway_keys, pressure
 from virtual_home.processes import Program

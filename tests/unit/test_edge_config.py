@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config import VirtualRadio, load
-from edge_agent.key_files import read_hospital, read_private, write_private, write_public
+from service_kit.key_files import read_hospital, read_private, write_private, write_public
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.errors import Misconfigured
 from wire_format.keys import dump_keys

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.health import Notifier
-from edge_agent.log import configure, silent
+from service_kit.log import configure, silent
+from service_kit.notify import Notifier
 
 
 def test_a_key_that_is_not_allowed_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:

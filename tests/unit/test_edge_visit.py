@@ -11,12 +11,12 @@ from device_drivers.link import LinkLost, Sighting, uuid16
 from device_drivers.profile import long_uuid
 from edge_agent.clock import GatewayClock, vouched
 from edge_agent.config import Adoption, DeviceSection, Visits
-from edge_agent.log import silent
 from edge_agent.outbox import Limits, Outbox
 from edge_agent.pairing import Devices
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import nobody
 from edge_agent.visit import SILENCE_S, Home, Visitor
+from service_kit.log import silent
 from tests.doubles.edge_radio import ScriptedLink, ScriptedRadio
 from tests.doubles.edge_readings import BOOT, NOON, bridge_keys, gateway_keys
 from wire_format.codec import Item, decode_items

@@ -1,4 +1,4 @@
-"""The MQTT 5 client of a home. Its network thread is ours, is watched, and only ever calls into the loop.
+"""The MQTT 5 client of both sides. Its network thread is ours, is watched, and only calls into the loop.
 
 Sessions are kept (clean_start=False), every reason code is looked at, and reconnection backs off with
 jitter, so that a thousand homes do not return in the same second.
@@ -20,8 +20,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_agent.log import Log
-from wire_format.errors import Misconfigured, Unreachable
+from service_kit.log import Log
+from wire_format.errors import Misconfigured
 
 MAX_QUEUED: Final = 256
 _GOODBYE_S: Final = 2.0
@@ -51,6 +51,10 @@ class Letter:
     payload: bytes
 
 
+Acknowledge = Callable[[], None]
+"""Tells the broker that a message may be forgotten; of a connection that is gone, it does nothing."""
+
+
 class LineEvents(Protocol):
     """Who is told what happens on the line. Called on the event loop's thread."""
 
@@ -62,8 +66,8 @@ class LineEvents(Protocol):
         """Know that the connection is gone."""
         ...
 
-    def message(self, topic: str, payload: bytes) -> None:
-        """Take a message; it is acknowledged to the broker when this returns, not if `Unreachable`."""
+    def message(self, topic: str, payload: bytes, acknowledge: Acknowledge) -> None:
+        """Take a message; whoever has made it durable calls `acknowledge`. Until then the broker keeps it."""
         ...
 
     def answered(self, ticket: int, refusal: str | None) -> None:
@@ -80,18 +84,21 @@ class MqttLine:
         client_id: str,
         *,
         subscriptions: Sequence[str],
-        will: Letter,
+        will: Letter | None,
         events: LineEvents,
         log: Log,
+        receive_maximum: int = 64,
     ) -> None:
         self.up = False
         self._broker = broker
         self._subscriptions = tuple(subscriptions)
+        self._receive_maximum = receive_maximum
         self._events = events
         self._log = log
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._attempts = 0
+        self._connections = 0
         self._said: str | None = None
         self._tickets: dict[int, int] = {}
         self._next_ticket = 0
@@ -147,6 +154,7 @@ class MqttLine:
     def _connect_and_stay(self) -> None:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type here
         properties.SessionExpiryInterval = self._broker.session_expiry_s
+        properties.ReceiveMaximum = self._receive_maximum
         try:
             self._client.connect(
                 self._broker.host,
@@ -209,6 +217,7 @@ class MqttLine:
 
     def _up(self, session_present: bool) -> None:  # noqa: FBT001 - a callback's argument
         self.up, self._said = True, None
+        self._connections += 1
         self._log.info("broker_connected")
         self._events.line_up(session_present=session_present)
 
@@ -233,16 +242,18 @@ class MqttLine:
             self._answered_all.set()
 
     def _deliver(self, topic: str, payload: bytes, mid: int, qos: int) -> None:
-        try:
-            self._events.message(topic, payload)
-        except Unreachable as error:
-            self._log.error("message_not_kept", reason=str(error))
-            return
-        self._client.ack(mid, qos)
+        connection = self._connections
+
+        def acknowledge() -> None:
+            # Another connection may use this packet identifier for another message.
+            if self.up and connection == self._connections:
+                self._client.ack(mid, qos)
+
+        self._events.message(topic, payload, acknowledge)
 
     # --- set-up ---
 
-    def _make_client(self, client_id: str, will: Letter) -> Client:
+    def _make_client(self, client_id: str, will: Letter | None) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id,
@@ -252,7 +263,8 @@ class MqttLine:
         )
         client.max_queued_messages_set(MAX_QUEUED)
         client.max_inflight_messages_set(64)
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         self._set_tls(client)
