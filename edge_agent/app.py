@@ -2,10 +2,8 @@
 
 import asyncio
 import importlib
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -26,7 +24,9 @@ from service_kit import key_files
 from service_kit.log import Log
 from service_kit.mqtt_line import Letter, MqttLine
 from service_kit.notify import Notifier
+from service_kit.signals import until_signalled
 from wire_format.errors import Misconfigured, Unreachable
+from wire_format.keys import BridgePublic, GatewayKeys
 from wire_format.statements import GatewayEventKind
 from wire_format.status import Presence
 from wire_format.topics import Channel
@@ -156,8 +156,8 @@ class Agent:
 
 def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
     """Put an agent together; raises `Misconfigured` for what a human must correct first."""
-    keys = key_files.read_private(config.keys.gateway)
-    hospital = key_files.read_hospital(config.keys.hospital)
+    keys = key_files.read_private(config.keys.gateway, GatewayKeys)
+    hospital = key_files.read_public(config.keys.hospital, BridgePublic)
     gateway = Gateway(config.site, config.gateway, software_version(), keys, hospital)
     clock = _clock(config)
     watch = _Watch(observer)
@@ -191,16 +191,11 @@ async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody
     """Run an agent until SIGTERM or SIGINT; ends cleanly then."""
     agent = build(config, log, observer)
     backends = await open_radio(config)
-    running = asyncio.create_task(agent.run(backends))
-    with _ended_by_signals(running):
-        try:
-            await running
-        except asyncio.CancelledError:
-            if not running.cancelled():
-                raise
-        finally:
-            if backends.close is not None:
-                await backends.close()
+    try:
+        await until_signalled(agent.run(backends))
+    finally:
+        if backends.close is not None:
+            await backends.close()
     log.info("agent_ended")
 
 
@@ -234,15 +229,3 @@ def _line(config: Config, gateway: Gateway, publisher: Publisher, clock: Gateway
         events=publisher,
         log=log,
     )
-
-
-@contextmanager
-def _ended_by_signals(task: asyncio.Task[None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

@@ -1,4 +1,4 @@
-"""Key files: private ones are 0600, of whoever runs the agent, and refused otherwise."""
+"""Key files: private ones are 0600, of whoever runs the process, and refused otherwise."""
 
 import os
 import stat
@@ -6,34 +6,36 @@ from pathlib import Path
 from typing import TypeVar
 
 from wire_format.errors import Misconfigured
-from wire_format.keys import BridgePublic, GatewayKeys, GatewayPublic, dump_keys, load_keys
+from wire_format.keys import BridgeKeys, BridgePublic, GatewayKeys, GatewayPublic, dump_keys, load_keys
 
-_K = TypeVar("_K", GatewayKeys, GatewayPublic, BridgePublic)
+_Private = TypeVar("_Private", GatewayKeys, BridgeKeys)
+_Public = TypeVar("_Public", GatewayPublic, BridgePublic)
+_Any = TypeVar("_Any", GatewayKeys, GatewayPublic, BridgeKeys, BridgePublic)
 
 
-def read_private(path: Path) -> GatewayKeys:
-    """Return the gateway's keys; raise `Misconfigured` if anybody else may read the file."""
+def read_private(path: Path, kind: type[_Private]) -> _Private:
+    """Return private keys; raise `Misconfigured` if anybody else may read the file."""
     data = _read(path)
     info = path.stat()
     if stat.S_IMODE(info.st_mode) & 0o077:
         raise Misconfigured(f"Others may read the key file {path}: `chmod 600` it, and renew the keys.")
     if info.st_uid not in {os.geteuid(), 0}:
-        raise Misconfigured(f"The key file {path} belongs to another user: run the agent as its owner.")
-    return _loaded(data, path, GatewayKeys)
+        raise Misconfigured(f"The key file {path} belongs to another user: run this as its owner.")
+    return _loaded(data, path, kind)
 
 
-def read_hospital(path: Path) -> BridgePublic:
-    """Return the hospital's public keys."""
-    return _loaded(_read(path), path, BridgePublic)
+def read_public(path: Path, kind: type[_Public]) -> _Public:
+    """Return the other side's public keys."""
+    return _loaded(_read(path), path, kind)
 
 
-def write_private(path: Path, keys: GatewayKeys) -> None:
+def write_private(path: Path, keys: GatewayKeys | BridgeKeys) -> None:
     """Write private keys to a new 0600 file, durably. An existing file is never overwritten."""
     _write(path, dump_keys(keys), 0o600)
 
 
-def write_public(path: Path, keys: GatewayPublic) -> None:
-    """Write the part that the hospital enrols."""
+def write_public(path: Path, keys: GatewayPublic | BridgePublic) -> None:
+    """Write the part that the other side is given."""
     _write(path, dump_keys(keys), 0o644)
 
 
@@ -42,12 +44,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Misconfigured(
-            f"The key file {path} cannot be read ({error.strerror}): make keys with `edge-agent keys`, and "
-            "ask the hospital for its public ones."
+            f"The key file {path} cannot be read ({error.strerror}): make keys with `edge-agent keys` at "
+            "home or `cloud-bridge keys` at the hospital, and exchange the public files."
         ) from error
 
 
-def _loaded(data: bytes, path: Path, kind: type[_K]) -> _K:
+def _loaded(data: bytes, path: Path, kind: type[_Any]) -> _Any:
     try:
         return load_keys(data, kind)
     except Misconfigured as error:

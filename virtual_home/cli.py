@@ -1,6 +1,7 @@
 """`virtual-home`: simulated homes for demonstrations and tests."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,25 @@ def devices(
     from virtual_home.home import run_home  # noqa: PLC0415 - the radio stack is slow to import
 
     asyncio.run(run_home(load_scenario(scenario), radio, control))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option(help="Acknowledge by itself, print the figures, and end.")] = False,  # noqa: FBT002 - typer's way to write a flag
+    scenario: Annotated[str, typer.Option(help="Name of a scenario, or a .toml file.")] = "first_line",
+    language: Annotated[str, typer.Option(help="Language of the staff: en or zh-Hans.")] = "en",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to keep everything; else a temporary one.")
+    ] = None,
+) -> None:
+    """Watch one reading travel from a device to the nurse, and the answer back."""
+    from virtual_home.demo import run_demo  # noqa: PLC0415 - starts a whole street
+
+    try:
+        figures = asyncio.run(run_demo(load_scenario(scenario), once=once, language=language, folder=folder))
+    except KeyboardInterrupt:
+        return
+    typer.echo(json.dumps(figures))
 
 
 def main() -> None:

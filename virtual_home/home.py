@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from virtual_home.devices.glucose_meter import GlucoseMeter
-from virtual_home.devices.peripheral import Peripheral
+from virtual_home.devices.peripheral import Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, Scale
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
@@ -29,6 +29,8 @@ KINDS: Final[dict[str, type[Cuff | Scale | GlucoseMeter]]] = {
     "scale": Scale,
 }
 
+MINUTE: Final = dt.timedelta(minutes=1)
+
 
 class Home:
     """The devices of one scenario, powered on and silent until somebody measures."""
@@ -36,15 +38,20 @@ class Home:
     def __init__(self, scenario: Scenario) -> None:
         self.air: Air = Air()
         self.listeners: set[asyncio.StreamWriter] = set()
+        self._now = scenario.begins_at
         zone = scenario.zone_offset_minutes
         self.devices = {
-            entry.key: KINDS[entry.kind](entry.spec(zone), self.air, self.announce)
+            entry.key: KINDS[entry.kind](entry.spec(zone), self.air, self.announce, self.now)
             for entry in scenario.devices
         }
         people = {entry.person: Person(scenario.seed, entry.person) for entry in scenario.devices}
         self._next: dict[str, Iterator[dict[str, Decimal]]] = {
             entry.key: people[entry.person].readings(entry.kind) for entry in scenario.devices
         }
+
+    def now(self) -> dt.datetime:
+        """Return the time that this home's clocks go by, in UTC."""
+        return self._now or real_time()
 
     async def power_on(self) -> None:
         """Switch all devices on."""
@@ -60,6 +67,8 @@ class Home:
     async def measure(self, key: str, values: dict[str, str]) -> dict[str, Any]:
         """Let somebody measure; without values the person's next plausible ones."""
         device = self.devices[key]
+        if self._now is not None:
+            self._now += MINUTE
         chosen = {name: Decimal(value) for name, value in values.items()} or next(self._next[key])
         entry = await device.measure(**chosen)  # type: ignore[arg-type]  # names are checked by the call itself
         return asdict(entry) | {"values": {name: str(value) for name, value in chosen.items()}}

@@ -55,6 +55,7 @@ class Program:
         self.env = dict(env or {})
         self.cwd = cwd
         self.starts = 0
+        self._log_began_at = 0
         self._ready = ready
         self._process: asyncio.subprocess.Process | None = None
 
@@ -78,6 +79,7 @@ class Program:
     async def start(self, timeout_s: float = 60) -> None:
         """Start and wait until it is ready; raise `Unreachable` with the end of its log if it is not."""
         with self.log.open("ab") as out:
+            self._log_began_at = out.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self.argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -119,6 +121,12 @@ class Program:
         if self.running and self._process is not None:
             self._process.kill()
             await self._process.wait()
+
+    def printed(self) -> str:
+        """Return what it printed since it was last started."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_began_at)
+            return file.read().decode(errors="replace")
 
     def tail(self) -> str:
         """Return the end of what it printed."""

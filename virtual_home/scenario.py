@@ -6,7 +6,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from virtual_home.devices.peripheral import DeviceSpec
 from wire_format.errors import Misconfigured
@@ -57,11 +65,16 @@ class Act(_Part):
 
 
 class Scenario(_Part):
-    """One home."""
+    """One home.
+
+    With `begins_at` its clocks stand at that moment, and move by a minute with each measurement: then what
+    devices say is the same in every run. Without it they go with the real time.
+    """
 
     title: str
     seed: int
     zone_offset_minutes: int = 480
+    begins_at: AwareDatetime | None = None
     devices: tuple[DeviceEntry, ...] = Field(min_length=1)
     acts: tuple[Act, ...] = ()
 
@@ -77,10 +90,14 @@ class Scenario(_Part):
 def load_scenario(name: str) -> Scenario:
     """Return a scenario that comes with Kiteline, or one of a file; raise `Misconfigured` naming the key."""
     path = Path(name)
-    text = path.read_bytes() if path.suffix == ".toml" else (FOLDER / f"{name}.toml").read_bytes()
     try:
+        if path.suffix == ".json":
+            return Scenario.model_validate_json(path.read_bytes())
+        text = path.read_bytes() if path.suffix == ".toml" else (FOLDER / f"{name}.toml").read_bytes()
         keys: dict[str, Any] = tomllib.loads(text.decode())
         return Scenario.model_validate(keys)
+    except OSError as error:
+        raise Misconfigured(f"There is no scenario {name}: give a name or a .toml file.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Misconfigured(f"The scenario {name} is no TOML: {error}.") from error
     except ValidationError as error:

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+
+from wire_format.errors import Unreachable
 
 BUSY_MS: Final = 30_000
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -16,6 +19,7 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 def open_engine(url: str) -> Engine:
     """Return an engine on a database whose schema is current."""
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    event.listen(engine, "handle_error", _unreachable)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", _begin)
@@ -30,6 +34,14 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _unreachable(context: ExceptionContext) -> None:
+    """Let callers tell a database that cannot be reached or written from one that was asked nonsense."""
+    if isinstance(context.sqlalchemy_exception, OperationalError):
+        context.chained_exception = Unreachable(
+            f"The database cannot be used now ({context.original_exception}): check its disk and its server."
+        )
 
 
 def _durable(raw: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own connection

@@ -275,11 +275,16 @@ class Intake:
         self._destinations = tuple(destinations)
 
     def accept(self, topic: str, data: bytes, now: dt.datetime) -> None:
-        """Commit bytes to the inbox. Durable when this returns: then the broker may be told."""
+        """Commit one message to the inbox. Durable when this returns: then the broker may be told."""
+        self.accept_all([(topic, data)], now)
+
+    def accept_all(self, messages: Sequence[tuple[str, bytes]], now: dt.datetime) -> None:
+        """Commit messages (topic, bytes) to the inbox, all or none; durable when this returns."""
+        found = [
+            {"topic": topic, "data": data, "received_at": now, "done": False} for topic, data in messages
+        ]
         with self._engine.begin() as connection:
-            connection.execute(
-                schema.inbox.insert().values(topic=topic, data=data, received_at=now, done=False)
-            )
+            connection.execute(schema.inbox.insert(), found)
 
     def waiting(self, limit: int) -> list[InboxMessage]:
         """Return the oldest messages of the inbox."""

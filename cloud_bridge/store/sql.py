@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import Select, Table, func, select
+
+from cloud_bridge.store import schema
 from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import SqlDeliveries
-from cloud_bridge.store.engine import healthy, open_engine
+from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.outgoing import Outgoing, Sealer
 from cloud_bridge.store.registry import SqlRegistry
+from wire_format.receipt import Verdict
 
 
 class SqlStore:
@@ -27,6 +31,25 @@ class SqlStore:
         """Tell whether the database answers."""
         return healthy(self.engine)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many rows the tables hold that somebody may ask for."""
+        envelope = schema.envelope
+        asked = {
+            "inbox": _count(schema.inbox),
+            "envelopes": _count(envelope),
+            "measurements": _count(schema.measurement),
+            "refused": _count(schema.refused),
+            "not_stored": _count(envelope).where(envelope.c.verdict != Verdict.STORED.value),
+            "receipts_due": _count(envelope).where(envelope.c.receipt_due),
+            "alerts": _count(schema.alert),
+        }
+        with reading(self.engine) as connection:
+            return {name: connection.scalar(query) or 0 for name, query in asked.items()}
+
     def close(self) -> None:
         """Let go of the database."""
         self.engine.dispose()
+
+
+def _count(table: Table) -> Select[int]:
+    return select(func.count()).select_from(table)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config import VirtualRadio, load
-from service_kit.key_files import read_hospital, read_private, write_private, write_public
+from service_kit.key_files import read_private, read_public, write_private, write_public
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.errors import Misconfigured
-from wire_format.keys import dump_keys
+from wire_format.keys import BridgePublic, GatewayKeys, dump_keys
 
 LEAST = """
 site = "ward"
@@ -90,21 +90,21 @@ def test_private_keys_come_back_and_are_for_their_owner_only(tmp_path: Path) -> 
     path = tmp_path / "keys" / "gateway.key"
     write_private(path, gateway_keys())
     assert path.stat().st_mode & 0o777 == 0o600
-    assert read_private(path) == gateway_keys()
+    assert read_private(path, GatewayKeys) == gateway_keys()
     with pytest.raises(Misconfigured, match="never overwritten"):
         write_private(path, gateway_keys())
     path.chmod(0o640)
     with pytest.raises(Misconfigured, match="Others may read"):
-        read_private(path)
+        read_private(path, GatewayKeys)
 
 
 def test_another_kind_of_key_file_is_refused(tmp_path: Path) -> None:
     public = tmp_path / "gateway.pub"
     write_public(public, gateway_keys().public)
     with pytest.raises(Misconfigured, match=r"gateway\.pub: .*BridgePublic"):
-        read_hospital(public)
+        read_public(public, BridgePublic)
     hospital = tmp_path / "hospital.pub"
     hospital.write_bytes(dump_keys(bridge_keys().public))
-    assert read_hospital(hospital) == bridge_keys().public
+    assert read_public(hospital, BridgePublic) == bridge_keys().public
     with pytest.raises(Misconfigured, match="cannot be read"):
-        read_hospital(tmp_path / "nowhere")
+        read_public(tmp_path / "nowhere", BridgePublic)

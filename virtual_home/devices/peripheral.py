@@ -85,11 +85,21 @@ class DeviceSpec:
     memory: int = 60
 
 
+Now = Callable[[], dt.datetime]
+"""The time of a home, in UTC."""
+
+
+def real_time() -> dt.datetime:
+    """Return the time that it is."""
+    return dt.datetime.now(dt.UTC)
+
+
 @dataclass
 class Clock:
-    """The device's clock: real time plus an offset, in the home's zone; may be absent or set."""
+    """The device's clock: the home's time plus an offset, in the home's zone; may be absent or set."""
 
     spec: DeviceSpec
+    now: Now
     offset: dt.timedelta = field(default_factory=dt.timedelta)
 
     def __post_init__(self) -> None:
@@ -98,7 +108,7 @@ class Clock:
     def digits(self) -> dt.datetime:
         """Return the digits on its display."""
         zone = dt.timedelta(minutes=self.spec.zone_offset_minutes)
-        return (dt.datetime.now(dt.UTC) + zone + self.offset).replace(tzinfo=None)
+        return (self.now() + zone + self.offset).replace(tzinfo=None)
 
     def stamp(self) -> DateTime | None:
         """Return what it stamps on a reading; None without a clock."""
@@ -114,9 +124,9 @@ class Peripheral:
 
     services: ClassVar[tuple[int, ...]]
 
-    def __init__(self, spec: DeviceSpec, air: Air, announce: Announce) -> None:
+    def __init__(self, spec: DeviceSpec, air: Air, announce: Announce, now: Now = real_time) -> None:
         self.spec = spec
-        self.clock = Clock(spec)
+        self.clock = Clock(spec, now)
         self.ledger: list[Entry] = []
         self.announce = announce
         self._silence: asyncio.Task[None] | None = None

@@ -1,0 +1,195 @@
+"""The bridge put together: what exists, who wakes whom, and what runs until it is told to end."""
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from cloud_bridge.api.server import serve_page
+from cloud_bridge.config import FHIR, Config, FhirSection, InfluxSection
+from cloud_bridge.connectors.base import Connector
+from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
+from cloud_bridge.delivery import DeliveryLoop
+from cloud_bridge.ingest import Ingest
+from cloud_bridge.intake_loop import IntakeLoop
+from cloud_bridge.page_links import PageLinks
+from cloud_bridge.replies import Replies
+from cloud_bridge.steps import Step, StepObserver, nobody
+from cloud_bridge.store.influx import InfluxSink
+from cloud_bridge.store.sql import SqlStore
+from cloud_bridge.subscriber import BATCH, Subscriber
+from cloud_bridge.work_orders import WorkOrders
+from service_kit.key_files import read_private
+from service_kit.log import Log
+from service_kit.mqtt_line import MqttLine
+from service_kit.notify import Notifier
+from service_kit.signals import until_signalled
+from wire_format.downlink import DownlinkHeader, Message, seal_downlink
+from wire_format.keys import BridgeKeys, SealKey
+from wire_format.topics import Channel, subscription
+
+WORKS_WITHIN_S: Final = 60.0
+
+
+def utc_now() -> dt.datetime:
+    """Return the hospital's time."""
+    return dt.datetime.now(dt.UTC)
+
+
+def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
+    """Open the record of this bridge."""
+
+    def sealer(message: Message, header: DownlinkHeader, recipient: SealKey) -> bytes:
+        return seal_downlink(message, header, keys.messages, recipient)
+
+    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SqlStore(config.database_url, sealer, config.destinations, config.staff_language)
+
+
+@dataclass(slots=True)
+class Bridge:
+    """The parts of one bridge. What must outlive it is in the store, nowhere else."""
+
+    config: Config
+    store: SqlStore
+    log: Log
+    line: MqttLine
+    subscriber: Subscriber
+    intake: IntakeLoop
+    replies: Replies
+    deliveries: DeliveryLoop
+    work_orders: WorkOrders | None
+    acknowledged: Callable[[], None]
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        notifier = Notifier.from_environment()
+        self.log.info("bridge_started")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for work in self._work():
+                    tasks.create_task(work)
+                tasks.create_task(notifier.feed(self._works))
+                notifier.send("READY=1")
+        finally:
+            notifier.send("STOPPING=1")
+            self.store.close()
+            self.log.info("bridge_ended")
+
+    def _work(self) -> list[Coroutine[Any, Any, None]]:
+        work: list[Coroutine[Any, Any, None]] = [
+            self.line.run(),
+            self.subscriber.run(),
+            self.intake.run(),
+            self.replies.run(),
+            self.deliveries.run(),
+        ]
+        if self.work_orders is not None:
+            work.append(self.work_orders.run())
+        if self.config.influx is not None:
+            work.append(_sink(self.store, self.config.influx, self.log).run())
+        if self.config.page is not None:
+            links = PageLinks(self.config.state / "page-links")
+            zone = ZoneInfo(self.config.zone)
+            work.append(
+                serve_page(self.config.page.port, self.store.alerts, links.redeem, self.acknowledged, zone)
+            )
+        return work
+
+    def _works(self) -> bool:
+        """Tell whether the intake loop turned, and reached the store, lately."""
+        return time.monotonic() - self.intake.looked_at < WORKS_WITHIN_S
+
+
+@dataclass(slots=True)
+class _Wakes:
+    """Who is woken when something was stored, or when the line came up."""
+
+    replies: Replies | None = None
+    deliveries: DeliveryLoop | None = None
+
+    def stored(self) -> None:
+        self.line_up()
+        if self.deliveries is not None:
+            self.deliveries.wake()
+
+    def line_up(self) -> None:
+        if self.replies is not None:
+            self.replies.wake()
+
+
+def build(config: Config, log: Log, connectors: dict[str, Connector], observer: StepObserver) -> Bridge:
+    """Put a bridge together; raises `Misconfigured` for what a human must correct first."""
+    keys = read_private(config.keys.bridge, BridgeKeys)
+    store = open_store(config, keys)
+    wakes = _Wakes()
+    ingest = Ingest(store.intake, store.registry, keys.by_id, utc_now, observer)
+    deliveries = DeliveryLoop(store.deliveries, connectors, utc_now, observer, log=log)
+    intake = IntakeLoop(store.intake, ingest, utc_now, wakes.stored, log)
+    subscriber = Subscriber(store.intake, utc_now, log, intake.wake, wakes.line_up, observer)
+    replies = Replies(store.outgoing, subscriber.publish, keys.receipts, utc_now, log, observer)
+
+    wakes.replies, wakes.deliveries = replies, deliveries
+
+    def acknowledged() -> None:
+        observer(Step.ACKNOWLEDGEMENT_STORED, {})
+        wakes.stored()
+
+    subscriber.line = line = _line(config, subscriber, log)
+    orders = None
+    if config.fhir is not None:
+        orders = WorkOrders(
+            store.alerts,
+            connectors[FHIR],
+            utc_now,
+            interval_s=config.fhir.poll_s,
+            log=log,
+            on_acknowledged=acknowledged,
+        )
+    return Bridge(config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged)
+
+
+async def run_bridge(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
+    """Run a bridge until SIGTERM or SIGINT; ends cleanly then."""
+    async with AsyncExitStack() as stack:
+        connectors: dict[str, Connector] = {}
+        if config.fhir is not None:
+            connectors[FHIR] = await stack.enter_async_context(_fhir(config.fhir))
+        await until_signalled(build(config, log, connectors, observer).run())
+
+
+def _fhir(section: FhirSection) -> FhirR4Connector:
+    return FhirR4Connector(
+        str(section.base_url),
+        name=FHIR,
+        test_data=section.test_data,
+        timeout_s=section.timeout_s,
+        token=section.token(),
+    )
+
+
+def _sink(store: SqlStore, section: InfluxSection, log: Log) -> InfluxSink:
+    return InfluxSink(
+        store.engine,
+        url=str(section.url),
+        organization=section.organization,
+        bucket=section.bucket,
+        token=section.token(),
+        log=log,
+    )
+
+
+def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
+    return MqttLine(
+        config.broker.broker(),
+        f"kiteline-bridge-{config.site}",
+        subscriptions=[subscription(config.site, Channel.UP)],
+        will=None,
+        events=subscriber,
+        log=log,
+        receive_maximum=BATCH,
+    )

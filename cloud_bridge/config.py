@@ -1,0 +1,97 @@
+"""Configuration of the bridge: one TOML file. An unknown key is an error that says what to write."""
+
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, HttpUrl, field_validator
+
+from service_kit.toml_config import BrokerSection, Section, load_toml, secret
+from wire_format.errors import Misconfigured
+from wire_format.topics import Channel, Topic
+
+DEFAULT_PATH: Final = Path("/etc/kiteline/cloud-bridge.toml")
+FHIR: Final = "fhir"
+
+
+class KeyPaths(Section):
+    """Where the bridge's own keys are (0600)."""
+
+    bridge: Path
+
+
+class FhirSection(Section):
+    """The hospital's FHIR R4 server. `test_data` marks everything that is sent as no real patient's."""
+
+    base_url: HttpUrl
+    token_file: Path | None = None
+    test_data: bool = False
+    timeout_s: float = Field(default=10, gt=0, le=120)
+    poll_s: float = Field(default=2, gt=0)
+
+    def token(self) -> str | None:
+        """Return the bearer token; raise `Misconfigured` if its file cannot be read."""
+        return secret(self.token_file, "fhir.token_file")
+
+
+class PageSection(Section):
+    """The inbox page. It binds loopback only, until people can sign in."""
+
+    port: int = Field(ge=0, le=65535)
+
+
+class InfluxSection(Section):
+    """An InfluxDB 2 beside the record; it can be lost and rebuilt."""
+
+    url: HttpUrl
+    organization: str
+    bucket: str
+    token_file: Path | None = None
+
+    def token(self) -> str:
+        """Return the token, empty if there is none; raise `Misconfigured` if its file cannot be read."""
+        return secret(self.token_file, "influx.token_file") or ""
+
+
+class Config(Section):
+    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form."""
+
+    site: str
+    state: Path
+    database: str | None = None
+    staff_language: str = "en"
+    zone: str = "UTC"
+    keys: KeyPaths
+    broker: BrokerSection
+    page: PageSection | None = None
+    fhir: FhirSection | None = None
+    influx: InfluxSection | None = None
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("write an IANA time zone, as Asia/Shanghai") from error
+        return value
+
+    @property
+    def database_url(self) -> str:
+        """The database: what was configured, or a file in the state folder."""
+        return self.database or f"sqlite:///{self.state.absolute() / 'bridge.sqlite'}"
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """The follow-up systems that alerts and readings go to."""
+        return (FHIR,) if self.fhir is not None else ()
+
+
+def load(path: Path) -> Config:
+    """Return the configuration of a file; raise `Misconfigured` saying what to write where."""
+    config = load_toml(path, Config)
+    try:
+        Topic(config.site, "any", Channel.UP)
+    except Misconfigured as error:
+        raise Misconfigured(f"{path}: site: {error}") from error
+    return config

@@ -1,0 +1,180 @@
+"""The demonstration: one home, one hospital, and a reading that goes all the way and comes back."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from virtual_home.hospital import Desk
+from virtual_home.lab import Lab, StepLine
+from virtual_home.scenario import Act, Scenario
+from virtual_home.story import latencies, saying
+
+FOLLOW_S: Final = 0.05
+SETTLED_S: Final = 60.0
+UNITS: Final = {
+    "systolic": "mmHg",
+    "diastolic": "mmHg",
+    "pulse": "/min",
+    "mg_dl": "mg/dL",
+    "weight": "kg",
+}
+STYLES: Final = {"patient": "bold", "home": "cyan", "broker": "dim", "hospital": "green", "nurse": "magenta"}
+
+
+@dataclass
+class Demo:
+    """One run. `once` acknowledges by itself and ends; otherwise the reader does, and ends it."""
+
+    scenario: Scenario
+    lab: Lab
+    console: Console
+    once: bool
+    began: float = field(default_factory=time.monotonic)
+    told: int = 0
+    measured: int = 0
+
+    async def run(self) -> dict[str, Any]:
+        """Show everything; return the figures."""
+        self.console.print(Panel(f"[bold]Kiteline[/bold]: {self.scenario.title}", expand=False))
+        self.tell("hospital", "starts broker, FHIR server and bridge; the home starts devices and gateway …")
+        async with self.lab, Desk(self.lab.fhir_url) as desk:
+            following = asyncio.create_task(self._follow())
+            try:
+                self._show_page()
+                for act in self.scenario.acts:
+                    await self._act(act)
+                await self._close_the_loop(desk)
+                figures = await self._figures(desk)
+                if not self.once:
+                    self._summary(figures)
+                    await asyncio.Event().wait()
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
+        return figures
+
+    def tell(self, who: str, what: str) -> None:
+        """Print one line."""
+        passed = time.monotonic() - self.began
+        self.console.print(f"[dim]{passed:6.2f} s[/dim]  [{STYLES[who]}]{who:<9}[/]{what}", highlight=False)
+
+    def _show_page(self) -> None:
+        link = self.lab.page_link()
+        self.tell("nurse", f"opens the inbox (this link works once): [underline]{link}[/underline]")
+
+    async def _act(self, act: Act) -> None:
+        await asyncio.sleep(act.after_s)
+        answer = await self.lab.home.ask(
+            "measure", device=act.device, values={k: str(v) for k, v in act.values.items()}
+        )
+        values = ", ".join(f"{name} {value} {UNITS[name]}" for name, value in answer["values"].items())
+        self.tell("patient", f"{act.say or 'measures'}: [bold]{values}[/bold]")
+        await self._all_receipted()
+
+    async def _all_receipted(self) -> None:
+        """Wait until the home holds receipts for all that its devices have measured."""
+
+        def receipted() -> bool:
+            steps = self.lab.steps()
+            settled = {s.facts["sequence"] for s in steps if s.step == "receipt_settled"}
+            stored = sum(len(s.facts["measurements"]) for s in steps if s.step == "stored")
+            kept = {s.facts["sequence"] for s in steps if s.step == "outbox_committed"}
+            return stored >= self.measured and kept <= settled
+
+        self.measured += 1
+        await self.lab.until(receipted, "receipts for everything that was measured", SETTLED_S)
+
+    async def _close_the_loop(self, desk: Desk) -> None:
+        """Wait for the work order; let it be acknowledged; wait until the home heard."""
+        task = await self._work_order(desk)
+        self.tell("hospital", f"work order for the nurse: [bold]{task['description']}[/bold]")
+        if self.once:
+            await desk.take_on(task)
+            self.tell("nurse", "takes the work order on, in the hospital's own system")
+        else:
+            self.tell("nurse", "is waited for: acknowledge on the page, or the Task at the FHIR server")
+        patience = SETTLED_S if self.once else 86_400
+        await self.lab.until(lambda: self._heard() > 0, "the home hears that it was seen", patience)
+
+    async def _work_order(self, desk: Desk) -> dict[str, Any]:
+        async with asyncio.timeout(SETTLED_S):
+            while True:
+                for task in await desk.find("Task"):
+                    if await self._confirmed(desk, task):
+                        return task
+                await asyncio.sleep(FOLLOW_S)
+
+    async def _confirmed(self, desk: Desk, task: dict[str, Any]) -> bool:
+        """Tell whether the issue behind a work order is a severe one, confirmed by a second reading."""
+        issues = {f"DetectedIssue/{i['id']}": i for i in await desk.find("DetectedIssue")}
+        issue = issues.get(task["focus"]["reference"], {})
+        return issue.get("severity") == "high" and len(issue.get("implicated", [])) > 1
+
+    def _heard(self) -> int:
+        return sum(s.step == "downlink_stored" for s in self.lab.steps())
+
+    async def _follow(self) -> None:
+        """Tell each step as it happens."""
+        while True:
+            steps = self.lab.steps()
+            for step in steps[self.told :]:
+                self._tell_step(step)
+            self.told = len(steps)
+            await asyncio.sleep(FOLLOW_S)
+
+    def _tell_step(self, step: StepLine) -> None:
+        said = saying(step)
+        if said is not None:
+            self.tell(*said)
+
+    async def _figures(self, desk: Desk) -> dict[str, Any]:
+        steps = self.lab.steps()
+        ledger = await self.lab.home.ask("ledger")
+        alerts = {s.facts["subject"] for s in steps if s.step == "delivered" and s.facts["kind"] == "alert"}
+        stored = {m for s in steps if s.step == "stored" for m in s.facts["measurements"]}
+        counts = {
+            "measured": len(ledger),
+            "sealed": sum(s.step == "outbox_committed" for s in steps),
+            "stored": len(stored),
+            "raised": len(alerts),
+            "observations": len(await desk.find("Observation")),
+            "tasks": len(await desk.find("Task")),
+            "acknowledged": sum(s.step == "acknowledgement_stored" for s in steps),
+            "heard_at_home": self._heard(),
+        }
+        return {
+            **counts,
+            "latency_ms": asdict(latencies(steps)),
+            "seconds": round(time.monotonic() - self.began, 1),
+        }
+
+    def _summary(self, figures: dict[str, Any]) -> None:
+        table = Table(title="What came of it", show_header=False)
+        for name, value in figures.items():
+            table.add_row(name.replace("_", " "), json.dumps(value))
+        self.console.print(table)
+        self.console.print("The page stays open. End with Ctrl-C.")
+
+
+async def run_demo(scenario: Scenario, *, once: bool, language: str, folder: Path | None) -> dict[str, Any]:
+    """Run the demonstration in a folder of its own, which goes when all went well."""
+    place = folder or Path(tempfile.mkdtemp(prefix="kiteline-"))
+    place.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    try:
+        figures = await Demo(scenario, Lab(place, scenario, language), console, once).run()
+    except BaseException:
+        console.print(f"Logs and files are kept in {place}.")
+        raise
+    if folder is None:
+        shutil.rmtree(place)
+    return figures

@@ -1,0 +1,311 @@
+"""A whole street in one folder: broker, hospital, bridge, and a home with its devices and its agent.
+
+Each is a process of its own, started and ended by pid; everything binds loopback.
+"""
+
+import asyncio
+import datetime as dt
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+from uuid import UUID, uuid5
+
+from cloud_bridge.page_links import PageLinks
+from service_kit.key_files import write_private, write_public
+from virtual_home.home import HomeControl
+from virtual_home.processes import Program, free_port
+from virtual_home.scenario import Scenario
+from virtual_home.servers import broker, fhir_server
+from wire_format.errors import Misconfigured, Unreachable
+from wire_format.keys import BridgeKeys, GatewayKeys
+
+SITE: Final = "ward"
+GATEWAY: Final = "gw-1"
+GATEWAY_SYSTEM_ID: Final = "dca632fffe010203"
+HOSPITAL: Final = "https://hospital.example/id"
+LONGEST_SOCKET_PATH: Final = 100
+POLL_S: Final = 0.02
+_NAMESPACE: Final = UUID("6f2f7a52-7c0d-4c1b-9a0f-5a2f5f6d2f11")
+
+_AGENT: Final = """\
+site = "{site}"
+gateway = "{gateway}"
+state = "{folder}/home/state"
+radio = {{ virtual = "unix:{folder}/radio" }}
+
+[keys]
+gateway = "{folder}/home/gateway.key"
+hospital = "{folder}/home/hospital.pub"
+
+[broker]
+host = "127.0.0.1"
+port = {port}
+longest_pause_s = 0.5
+
+[retransmission]
+first_s = {resend_s}
+
+[clock]
+vouched_uncertainty_ms = 5
+boot_id = "{boot_id}"
+zone_offset_minutes = {zone}
+
+[visits]
+rest_s = 0.5
+longest_rest_s = 2
+"""
+
+_DEVICE: Final = """
+[[device]]
+address = "{address}"
+person = "{person}"
+since = {since}
+"""
+
+_BRIDGE: Final = """\
+site = "{site}"
+state = "{folder}/bridge"
+staff_language = "{language}"
+zone = "Asia/Shanghai"
+
+[keys]
+bridge = "{folder}/bridge/bridge.key"
+
+[broker]
+host = "127.0.0.1"
+port = {port}
+longest_pause_s = 0.5
+
+[page]
+port = {page}
+
+[fhir]
+base_url = "{fhir}"
+test_data = true
+poll_s = 0.5
+"""
+
+_ENROLMENT: Final = """\
+[gateway]
+name = "{gateway}"
+keys = "gateway.pub"
+system_id = "{system_id}"
+"""
+
+_PERSON: Final = """
+[[person]]
+pseudonym = "{person}"
+patient = "patient-{person}"
+language = "{language}"
+identifier = {{ system = "{hospital}/patient", value = "{person}" }}
+nurse = {{ system = "{hospital}/staff", value = "nurse-1" }}
+physician = {{ system = "{hospital}/staff", value = "physician-1" }}
+organization = {{ system = "{hospital}/organization", value = "ward-1" }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """One step of the path, as a process wrote it. `monotonic_ns` is one clock for all processes."""
+
+    process: str
+    step: str
+    facts: dict[str, Any]
+    monotonic_ns: int
+    hit: bool
+
+
+@dataclass
+class Lab:
+    """Everything of one folder. Use as `async with Lab(...) as lab`."""
+
+    folder: Path
+    scenario: Scenario
+    language: str = "en"
+    resend_s: float = 2.0
+    programs: list[Program] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Write every file that the processes need; keys are made once."""
+        if len(str(self.folder / "control")) > LONGEST_SOCKET_PATH:
+            raise Misconfigured(f"{self.folder} is too long a path for a socket: choose a shorter one.")
+        for name in ("home", "bridge", "hospital"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.page_port = free_port()
+        self.broker, self.broker_port = broker(self.folder / "broker")
+        self.hospital, self.fhir_url = fhir_server(self.folder / "hospital")
+        self._make_keys()
+        self._write_configuration()
+        self.devices = self._devices()
+        self.bridge = self._launched("bridge", "bridge_started")
+        self.agent = self._launched("agent", "agent_started")
+        self.control: HomeControl | None = None
+
+    # --- life ---
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start everything; what does not need another starts beside it."""
+        await asyncio.gather(self.broker.start(), self.hospital.start(), self.devices.start())
+        self.control = await HomeControl.connect(self.folder / "control")
+        await self.run_once("enrol", str(self.folder / "home" / "enrolment.toml"))
+        await asyncio.gather(self.bridge.start(), self.agent.start())
+
+    async def stop(self) -> None:
+        """End everything that was started, the newest first."""
+        if self.control is not None:
+            await self.control.close()
+            self.control = None
+        await asyncio.gather(self.agent.stop(), self.devices.stop())
+        await self.bridge.stop()
+        await asyncio.gather(self.broker.stop(), self.hospital.stop())
+
+    @property
+    def home(self) -> HomeControl:
+        """The devices' control; raises `Misconfigured` before `start`."""
+        if self.control is None:
+            raise Misconfigured("The devices were not started.")
+        return self.control
+
+    async def run_once(self, *arguments: str) -> str:
+        """Run one command of `cloud-bridge` on this bridge's configuration; return what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "cloud_bridge.cli",
+            *arguments,
+            "--config",
+            str(self.folder / "bridge.toml"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        if process.returncode:
+            raise Unreachable(f"cloud-bridge {arguments[0]}: {err.decode().strip()}")
+        return out.decode()
+
+    # --- what happened ---
+
+    def steps(self) -> list[StepLine]:
+        """Return every step so far of agent and bridge, in the order of time."""
+        found = []
+        for name in ("agent", "bridge"):
+            path = self.folder / f"{name}.steps"
+            lines = path.read_bytes().splitlines() if path.exists() else []
+            found += [_step(line) for line in lines]
+        return sorted(found, key=lambda s: s.monotonic_ns)
+
+    def hits(self) -> list[StepLine]:
+        """Return the kills that struck."""
+        return [line for line in self.steps() if line.hit]
+
+    async def until(self, true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+        """Wait until something holds; raise `Unreachable` naming it, with the ends of the logs."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not true():  # noqa: ASYNC110 - what is waited for lies in other processes
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            ends = "\n".join(f"--- {p.name}\n{p.tail()}" for p in (self.agent, self.bridge))
+            raise Unreachable(f"It did not happen within {timeout_s:g} s: {what}.\n{ends}") from None
+
+    def arm(self, process: str, step: str, pid: int = 0) -> None:
+        """Let the next `step` of `process` end a process with SIGKILL (0: itself)."""
+        path = self.folder / "arm"
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps({"process": process, "step": step, "pid": pid}))
+        draft.rename(path)
+
+    def page_link(self) -> str:
+        """Return a link that opens the page once."""
+        token = PageLinks(self.folder / "bridge" / "page-links").make()
+        return f"http://127.0.0.1:{self.page_port}/enter?token={token}"
+
+    # --- set-up ---
+
+    def _make_keys(self) -> None:
+        home, bridge = self.folder / "home", self.folder / "bridge"
+        if (home / "gateway.key").exists():
+            return
+        gateway_keys, bridge_keys = GatewayKeys.generate(), BridgeKeys.generate()
+        write_private(home / "gateway.key", gateway_keys)
+        write_public(home / "gateway.pub", gateway_keys.public)
+        write_private(bridge / "bridge.key", bridge_keys)
+        write_public(home / "hospital.pub", bridge_keys.public)
+
+    def _write_configuration(self) -> None:
+        values = {
+            "site": SITE,
+            "gateway": GATEWAY,
+            "folder": self.folder,
+            "port": self.broker_port,
+            "page": self.page_port,
+            "fhir": self.fhir_url,
+            "language": self.language,
+            "boot_id": uuid5(_NAMESPACE, str(self.scenario.seed)),
+            "zone": self.scenario.zone_offset_minutes,
+            "resend_s": self.resend_s,
+            "system_id": GATEWAY_SYSTEM_ID,
+            "hospital": HOSPITAL,
+        }
+        since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).isoformat()
+        owners = {d.address: d.person for d in self.scenario.devices}
+        agent = _AGENT.format(**values) + "".join(
+            _DEVICE.format(address=address, person=person, since=since) for address, person in owners.items()
+        )
+        people = sorted(set(owners.values()))
+        enrolment = _ENROLMENT.format(**values) + "".join(_PERSON.format(person=p, **values) for p in people)
+        (self.folder / "agent.toml").write_text(agent)
+        (self.folder / "bridge.toml").write_text(_BRIDGE.format(**values))
+        (self.folder / "home" / "enrolment.toml").write_text(enrolment)
+        (self.folder / "scenario.json").write_text(self.scenario.model_dump_json())
+
+    def _devices(self) -> Program:
+        control = self.folder / "control"
+        command = ["-m", "virtual_home.cli", "devices"]
+        places = ["--radio", str(self.folder / "radio"), "--control", str(control)]
+        what = ["--scenario", str(self.folder / "scenario.json")]
+
+        async def ready() -> bool:
+            return control.exists()
+
+        return self._program("devices", [*command, *places, *what], ready)
+
+    def _launched(self, name: str, says: str) -> Program:
+        files = ["--config", f"{name}.toml", "--steps", f"{name}.steps", "--arm", "arm"]
+        paths = [part if part.startswith("--") else str(self.folder / part) for part in files]
+
+        async def ready() -> bool:
+            return says in program.printed()
+
+        program = self._program(name, ["-m", "virtual_home.launch", name, *paths], ready)
+        return program
+
+    def _program(self, name: str, arguments: Sequence[str], ready: Any) -> Program:  # noqa: ANN401 - as Program has it
+        made = Program(name, [sys.executable, *arguments], log=self.folder / f"{name}.log", ready=ready)
+        self.programs.append(made)
+        return made
+
+
+def _step(line: bytes) -> StepLine:
+    said = json.loads(line)
+    return StepLine(
+        said["process"],
+        said.get("step") or said["hit"],
+        said.get("facts", {}),
+        said["monotonic_ns"],
+        "hit" in said,
+    )
