@@ -89,6 +89,7 @@ class Ingest:
         self._observe(
             Step.STORED,
             {
+                "outbox_id": opened.header.outbox_id,
                 "sequence": opened.header.sequence,
                 "digest": opened.digest,
                 "measurements": stored,

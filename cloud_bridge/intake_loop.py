@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.store.base import InboxMessage
-from service_kit.log import Log
+from service_kit.log import Log, scene
 from wire_format.errors import KitelineError, Unreachable
 
 BATCH: Final = 50
@@ -111,5 +111,5 @@ class IntakeLoop:
         times = self._failing[message.id].times + 1 if message.id in self._failing else 1
         pause = min(2.0**times, LONGEST_PAUSE_S)
         self._failing[message.id] = _Failing(times, time.monotonic() + pause)
-        reason = str(error) if isinstance(error, KitelineError) else ""
-        self.log.error("ingest_failed", error=type(error).__name__, reason=reason, attempts=times)
+        reason = str(error) if isinstance(error, KitelineError) else scene(error)
+        self.log.error("ingest_failed", reason=reason, attempts=times)

@@ -43,6 +43,9 @@ class Scanner:
                 await self._scan_until_paused()
             except (BleakError, OSError, EOFError, TimeoutError) as error:
                 self._quiet.set()
+                if _ending():
+                    # A radio that fails while it is let go must not keep the agent from ending.
+                    raise asyncio.CancelledError from error
                 self._say(type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
@@ -90,3 +93,8 @@ class Scanner:
             self.log.info("radio_listens_again")
         else:
             self.log.error("radio_unavailable", error=failure)
+
+
+def _ending() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

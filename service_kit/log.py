@@ -4,6 +4,8 @@ No value, name or address can slip in, because no key exists under which it coul
 """
 
 import sys
+import traceback
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -36,6 +38,7 @@ ALLOWED: Final = frozenset(
         "port",
         "step",
         "seconds",
+        "destination",
     }
 )
 
@@ -46,6 +49,13 @@ def only_allowed(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     if len(kept) != len(event):
         kept["dropped_keys"] = len(event) - len(kept)
     return kept
+
+
+def scene(error: BaseException) -> str:
+    """Return where in our code an unexpected error arose: class, file and line, never what it quotes."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{last}"
 
 
 def configure() -> Log:

@@ -42,6 +42,7 @@ _LISTS = (
 _NAMES = (AdvertisingData.COMPLETE_LOCAL_NAME, AdvertisingData.SHORTENED_LOCAL_NAME)
 _CENTRAL_ADDRESS = "F0:00:00:00:00:01"
 _MTU = 247
+_ANSWER_S = 3.0
 _ATT_HEADER = 3
 
 
@@ -86,15 +87,29 @@ class VirtualRadio:
         await self.transport.close()
 
 
+async def _answered(command: Any) -> None:  # noqa: ANN401 - any HCI command
+    """Wait for a controller's answer, as long as a lost controller may keep us waiting."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            await command
+    except (BaseBumbleError, TimeoutError) as error:
+        raise BleakError("The controller does not answer") from error
+
+
 async def _att(call: Any) -> Any:  # noqa: ANN401 - any GATT request
     try:
         return await call
     except ATT_Error as error:
         raise BleakGATTProtocolError(BleakGATTProtocolErrorCode(error.error_code)) from error
     except (BaseBumbleError, TimeoutError, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]  # inside of a task
-            raise
+        _raise_if_cancelled(error)
         raise BleakError("Not connected") from error
+
+
+def _raise_if_cancelled(error: BaseException) -> None:
+    """Tell our own cancellation from Bumble's, which cancels what waits when a link is lost."""
+    if isinstance(error, asyncio.CancelledError) and asyncio.current_task().cancelling():  # type: ignore[union-attr]  # inside of a task
+        raise error
 
 
 class _Scanner(BaseBleakScanner):
@@ -117,7 +132,7 @@ class _Scanner(BaseBleakScanner):
         central.remove_listener(Device.EVENT_ADVERTISEMENT, self._heard)
         self.radio.listeners -= 1
         if self.radio.listeners == 0:
-            await central.stop_scanning()
+            await _answered(central.stop_scanning())
 
     def _heard(self, advertisement: Advertisement) -> None:
         name, services = None, []
@@ -203,7 +218,7 @@ class _Client(BaseBleakClient):
 
     async def disconnect(self) -> None:
         if self._connection is not None:
-            await self._connection.disconnect()
+            await _answered(self._connection.disconnect())
 
     async def pair(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - bleak's
         if self._connection is None:
@@ -215,6 +230,7 @@ class _Client(BaseBleakClient):
             else:
                 await connection.pair()
         except (BaseBumbleError, TimeoutError, asyncio.CancelledError) as error:
+            _raise_if_cancelled(error)
             raise BleakError(f"pairing failed: {error}") from error
 
     async def unpair(self) -> None:

@@ -11,7 +11,7 @@ import typer
 from virtual_home.scenario import load_scenario
 from wire_format.errors import KitelineError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()

@@ -17,15 +17,16 @@ from virtual_home.hospital import Desk
 from virtual_home.lab import Lab, StepLine
 from virtual_home.scenario import Act, Scenario
 from virtual_home.story import latencies, saying
+from wire_format.errors import Unreachable
 
 FOLLOW_S: Final = 0.05
 SETTLED_S: Final = 60.0
-UNITS: Final = {
-    "systolic": "mmHg",
-    "diastolic": "mmHg",
-    "pulse": "/min",
-    "mg_dl": "mg/dL",
-    "weight": "kg",
+WORDS: Final = {
+    "systolic": "systolic {} mmHg",
+    "diastolic": "diastolic {} mmHg",
+    "pulse": "pulse {} /min",
+    "mg_dl": "glucose {} mg/dL",
+    "weight": "weight {} kg",
 }
 STYLES: Final = {"patient": "bold", "home": "cyan", "broker": "dim", "hospital": "green", "nurse": "magenta"}
 
@@ -65,7 +66,9 @@ class Demo:
     def tell(self, who: str, what: str) -> None:
         """Print one line."""
         passed = time.monotonic() - self.began
-        self.console.print(f"[dim]{passed:6.2f} s[/dim]  [{STYLES[who]}]{who:<9}[/]{what}", highlight=False)
+        self.console.print(
+            f"[dim]{passed:6.2f} s[/dim]  [{STYLES[who]}]{who:<9}[/]{what}", highlight=False, soft_wrap=True
+        )
 
     def _show_page(self) -> None:
         link = self.lab.page_link()
@@ -76,7 +79,7 @@ class Demo:
         answer = await self.lab.home.ask(
             "measure", device=act.device, values={k: str(v) for k, v in act.values.items()}
         )
-        values = ", ".join(f"{name} {value} {UNITS[name]}" for name, value in answer["values"].items())
+        values = ", ".join(WORDS[name].format(value) for name, value in answer["values"].items())
         self.tell("patient", f"{act.say or 'measures'}: [bold]{values}[/bold]")
         await self._all_receipted()
 
@@ -106,12 +109,13 @@ class Demo:
         await self.lab.until(lambda: self._heard() > 0, "the home hears that it was seen", patience)
 
     async def _work_order(self, desk: Desk) -> dict[str, Any]:
-        async with asyncio.timeout(SETTLED_S):
-            while True:
-                for task in await desk.find("Task"):
-                    if await self._confirmed(desk, task):
-                        return task
-                await asyncio.sleep(FOLLOW_S)
+        ends = time.monotonic() + SETTLED_S
+        while time.monotonic() < ends:
+            for task in await desk.find("Task"):
+                if await self._confirmed(desk, task):
+                    return task
+            await asyncio.sleep(FOLLOW_S)
+        raise Unreachable(f"No work order came within {SETTLED_S:g} s.\n{self.lab.bridge.tail()}")
 
     async def _confirmed(self, desk: Desk, task: dict[str, Any]) -> bool:
         """Tell whether the issue behind a work order is a severe one, confirmed by a second reading."""
@@ -170,11 +174,13 @@ async def run_demo(scenario: Scenario, *, once: bool, language: str, folder: Pat
     place = folder or Path(tempfile.mkdtemp(prefix="kiteline-"))
     place.mkdir(parents=True, exist_ok=True)
     console = Console()
+    done = False
     try:
         figures = await Demo(scenario, Lab(place, scenario, language), console, once).run()
-    except BaseException:
-        console.print(f"Logs and files are kept in {place}.")
-        raise
-    if folder is None:
-        shutil.rmtree(place)
+        done = True
+    finally:
+        if not done:
+            console.print(f"Logs and files are kept in {place}.")
+        elif folder is None:
+            shutil.rmtree(place)
     return figures

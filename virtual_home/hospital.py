@@ -21,6 +21,14 @@ class Desk:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
+    async def know(self, kind: str, system: str, value: str) -> None:
+        """Enter somebody or something into the hospital's own books, by identifier alone."""
+        resource = {"resourceType": kind, "identifier": [{"system": system, "value": value}]}
+        condition = {"If-None-Exist": f"identifier={system}|{value}"}
+        answer = await self._client.post(f"/{kind}", json=resource, headers=condition)
+        if not answer.is_success:
+            raise Unreachable(f"The hospital's server answered {answer.status_code} to a new {kind}.")
+
     async def find(self, kind: str, **parameters: str) -> list[dict[str, Any]]:
         """Return all resources of a kind, page after page."""
         address: str | None = f"/{kind}"

@@ -16,10 +16,11 @@ from uuid import UUID, uuid5
 from cloud_bridge.page_links import PageLinks
 from service_kit.key_files import write_private, write_public
 from virtual_home.home import HomeControl
+from virtual_home.hospital import Desk
 from virtual_home.processes import Program, free_port
 from virtual_home.scenario import Scenario
 from virtual_home.servers import broker, fhir_server
-from wire_format.errors import Misconfigured, Unreachable
+from wire_format.errors import KitelineError, Misconfigured, Unreachable
 from wire_format.keys import BridgeKeys, GatewayKeys
 
 SITE: Final = "ward"
@@ -149,7 +150,7 @@ class Lab:
     async def __aenter__(self) -> Self:
         try:
             await self.start()
-        except BaseException:
+        except (KitelineError, OSError, ValueError, asyncio.CancelledError):
             await self.stop()
             raise
         return self
@@ -161,17 +162,20 @@ class Lab:
         """Start everything; what does not need another starts beside it."""
         await asyncio.gather(self.broker.start(), self.hospital.start(), self.devices.start())
         self.control = await HomeControl.connect(self.folder / "control")
-        await self.run_once("enrol", str(self.folder / "home" / "enrolment.toml"))
-        await asyncio.gather(self.bridge.start(), self.agent.start())
+        await asyncio.gather(
+            self.run_once("enrol", str(self.folder / "home" / "enrolment.toml")), self._admit()
+        )
+        # The bridge first: what homes send before it ever subscribed, the broker keeps for nobody.
+        await self.bridge.start()
+        await self.agent.start()
 
     async def stop(self) -> None:
         """End everything that was started, the newest first."""
         if self.control is not None:
             await self.control.close()
             self.control = None
-        await asyncio.gather(self.agent.stop(), self.devices.stop())
-        await self.bridge.stop()
-        await asyncio.gather(self.broker.stop(), self.hospital.stop())
+        await asyncio.gather(self.agent.stop(), self.bridge.stop())
+        await asyncio.gather(self.devices.stop(), self.broker.stop(), self.hospital.stop())
 
     @property
     def home(self) -> HomeControl:
@@ -235,6 +239,15 @@ class Lab:
         return f"http://127.0.0.1:{self.page_port}/enter?token={token}"
 
     # --- set-up ---
+
+    async def _admit(self) -> None:
+        """Let the hospital know those whom it looks after, and those who do."""
+        async with Desk(self.fhir_url) as desk:
+            for person in {device.person for device in self.scenario.devices}:
+                await desk.know("Patient", f"{HOSPITAL}/patient", person)
+            for staff in ("nurse-1", "physician-1"):
+                await desk.know("Practitioner", f"{HOSPITAL}/staff", staff)
+            await desk.know("Organization", f"{HOSPITAL}/organization", "ward-1")
 
     def _make_keys(self) -> None:
         home, bridge = self.folder / "home", self.folder / "bridge"

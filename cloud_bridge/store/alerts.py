@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, select, update
 
 from cloud_bridge.alerts import Alert, AlertState, step
-from cloud_bridge.rules.base import Reading
+from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.rules.base import Reading, Settings
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import DeadLetter, DeliveryKey
 from cloud_bridge.store.engine import reading
@@ -69,6 +70,18 @@ class SqlAlerts:
         )
         with reading(self._engine) as connection:
             return rows.readings(connection, connection.execute(query).all())
+
+    def known_as(self, patient: str) -> Identifier | None:
+        """Return who a patient is to the hospital."""
+        query = select(schema.patient).where(schema.patient.c.id == patient)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else rows.care_context(row).patient
+
+    def settings(self, patient: str) -> Settings:
+        """Return a patient's own thresholds."""
+        with reading(self._engine) as connection:
+            return rows.settings(connection, patient)
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
         """Record that somebody saw it, and queue the message to the home; once."""

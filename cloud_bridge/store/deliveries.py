@@ -12,6 +12,7 @@ from cloud_bridge.orders import alert_order
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import ClaimedDelivery, DeliveryKey
 from cloud_bridge.store.engine import reading
+from wire_format.errors import Rejected
 
 CLAIM_LASTS: Final = dt.timedelta(minutes=2)
 ERROR_LENGTH: Final = 500
@@ -65,6 +66,15 @@ class SqlDeliveries:
     def _change(self, claimed: ClaimedDelivery, values: dict[str, Any]) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(schema.delivery).where(_is(claimed.key)).values(**values))
+
+    def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
+        """Let a dead letter be delivered again; raises `Rejected` if there is none."""
+        table = schema.delivery
+        again = {"dead": False, "attempts": 0, "next_attempt_at": now}
+        with self._engine.begin() as connection:
+            changed = connection.execute(update(table).where(_is(key), table.c.dead).values(**again))
+        if changed.rowcount == 0:
+            raise Rejected("There is no such dead letter: `cloud-bridge status` lists them.")
 
     def waiting(self) -> int:
         """Return how many rows are neither delivered nor dead."""

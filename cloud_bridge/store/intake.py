@@ -1,7 +1,6 @@
 """The transaction in which one envelope becomes stored readings, alerts and deliveries, or nothing at all."""
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -205,9 +204,7 @@ class IntakeTransaction:
 
     def settings_of(self, subject: str) -> Settings:
         """Return a patient's own thresholds."""
-        query = select(schema.patient.c.settings).where(schema.patient.c.id == subject)
-        text = self._db.execute(query).scalar_one_or_none()
-        return Settings(json.loads(text) if text else {})
+        return rows.settings(self._db, subject)
 
     def alerts_of(self, subject: str, since: dt.datetime) -> list[Alert]:
         """Return a subject's alerts whose findings began since a moment."""

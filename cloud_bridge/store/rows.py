@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, or_, select
 from cloud_bridge.alerts import Alert, AlertState
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.fold import fold
-from cloud_bridge.rules.base import Finding, Reading, Severity, Standing
+from cloud_bridge.rules.base import Finding, Reading, Settings, Severity, Standing
 from cloud_bridge.store import schema
 from wire_format.codec import Item, decode_items, encode_items
 from wire_format.errors import Rejected
@@ -67,6 +67,13 @@ def _people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str],
     table = schema.person
     query = select(table).where(table.c.gateway.in_(gateways))
     return {(row.gateway, row.pseudonym): row.patient for row in connection.execute(query)}
+
+
+def settings(connection: Connection, patient: str) -> Settings:
+    """Return a patient's own thresholds; none for whoever is not a patient."""
+    query = select(schema.patient.c.settings).where(schema.patient.c.id == patient)
+    text = connection.execute(query).scalar_one_or_none()
+    return Settings(json.loads(text) if text else {})
 
 
 def care_context(row: Row[Any]) -> CareContext:

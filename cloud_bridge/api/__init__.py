@@ -1,0 +1,1 @@
+"""Thin routers: what the outside may ask of the bridge."""

@@ -1,0 +1,61 @@
+"""Serves the page on loopback, within the bridge's own event loop."""
+
+import asyncio
+import datetime as dt
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from cloud_bridge.api.app import Page, create_app
+from cloud_bridge.console.inbox import Record
+from wire_format.errors import Misconfigured
+
+LOOPBACK = "127.0.0.1"
+
+
+async def serve_page(
+    port: int,
+    record: Record,
+    redeem: Callable[[str], bool],
+    acknowledged: Callable[[], None],
+    zone: dt.tzinfo,
+) -> None:
+    """Serve until cancelled. Raises `Misconfigured` if the port is taken."""
+    hosts = frozenset({f"{LOOPBACK}:{port}", f"localhost:{port}"})
+    page = Page(record, redeem, acknowledged, lambda: dt.datetime.now(dt.UTC), zone, hosts)
+    server = _Server(
+        uvicorn.Config(
+            create_app(page), log_config=None, access_log=False, server_header=False, lifespan="off"
+        )
+    )
+    with _bound(port) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+
+
+def _bound(port: int) -> socket.socket:
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        raise Misconfigured(f"page.port: {port} is taken ({error.strerror}): write another one.") from error
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the bridge: it ends everything in its own order."""
+
+    def capture_signals(self) -> "_NoSignals":  # type: ignore[override]  # a context manager that does nothing
+        """Capture none."""
+        return _NoSignals()
+
+
+class _NoSignals:
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""

@@ -1,0 +1,130 @@
+"""Systems and codes of FHIR R4, LOINC and IEEE 11073-10101 as the Personal Health Device guide uses them."""
+
+from decimal import Decimal
+from typing import Any, Final
+
+from wire_format.measurement import Absent, Meal, Specimen
+from wire_format.nomenclature import Quantity, Term, Unit
+
+Resource = dict[str, Any]
+"""A FHIR resource; numbers are `int` or `Decimal`, never `float`."""
+
+MDC: Final = "urn:iso:std:iso:11073:10101"
+LOINC: Final = "http://loinc.org"
+UCUM: Final = "http://unitsofmeasure.org"
+SNOMED: Final = "http://snomed.info/sct"
+URI: Final = "urn:ietf:rfc:3986"
+ASN1: Final = "http://terminology.hl7.org/CodeSystem/ASN1ToHL7"
+CATEGORY: Final = "http://terminology.hl7.org/CodeSystem/observation-category"
+PHD_CATEGORY: Final = "http://hl7.org/fhir/uv/phd/CodeSystem/PhdObservationCategories"
+ABSENT_REASON: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+ABSENT_EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+GATEWAY_EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice"
+COINCIDENT_EXTENSION: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/CoincidentTimeStampReference"
+PHD_PROFILE: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/"
+BASE_PROFILE: Final = "http://hl7.org/fhir/StructureDefinition/"
+PHD_IDENTIFIER: Final = "http://hl7.org/fhir/uv/phd/StructureDefinition/PhdBaseObservation"
+DEVICE_IDENTIFIER: Final = "http://terminology.hl7.org/CodeSystem/ContinuaDeviceIdentifiers"
+SYSTEM_ID: Final = "urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680"
+BLUETOOTH_ADDRESS: Final = "http://hl7.org/fhir/sid/eui-48/bluetooth"
+ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+
+# Our own identifiers: what a hospital finds our resources by.
+MEASUREMENT: Final = "urn:kiteline:measurement"
+RULE: Final = "urn:kiteline:rule"
+ALERT: Final = "urn:kiteline:alert"
+ISSUE: Final = "urn:kiteline:issue"
+TASK: Final = "urn:kiteline:task"
+PHYSICIAN_COPY: Final = "urn:kiteline:copy"
+PATIENT_MESSAGE: Final = "urn:kiteline:patient-message"
+ENVELOPE: Final = "urn:kiteline:envelope"
+
+ABSENT_CODES: Final[dict[Absent, str]] = {
+    Absent.NOT_A_NUMBER: "not-a-number",
+    Absent.NOT_AT_THIS_RESOLUTION: "not-a-number",
+    Absent.ABOVE_RANGE: "positive-infinity",
+    Absent.BELOW_RANGE: "negative-infinity",
+    Absent.RESERVED_VALUE: "error",
+    Absent.UNSUCCESSFUL: "error",
+    Absent.NOT_MEASURED: "not-performed",
+}
+
+SPECIMEN_CODES: Final[dict[Specimen, tuple[int, str]]] = {
+    Specimen.CAPILLARY_WHOLE_BLOOD: (160184, "MDC_CONC_GLU_CAPILLARY_WHOLEBLOOD"),
+    Specimen.CAPILLARY_PLASMA: (160188, "MDC_CONC_GLU_CAPILLARY_PLASMA"),
+    Specimen.VENOUS_WHOLE_BLOOD: (160192, "MDC_CONC_GLU_VENOUS_WHOLEBLOOD"),
+    Specimen.VENOUS_PLASMA: (160196, "MDC_CONC_GLU_VENOUS_PLASMA"),
+    Specimen.ARTERIAL_WHOLE_BLOOD: (160200, "MDC_CONC_GLU_ARTERIAL_WHOLEBLOOD"),
+    Specimen.ARTERIAL_PLASMA: (160204, "MDC_CONC_GLU_ARTERIAL_PLASMA"),
+    Specimen.UNDETERMINED_WHOLE_BLOOD: (160364, "MDC_CONC_GLU_UNDETERMINED_WHOLEBLOOD"),
+    Specimen.UNDETERMINED_PLASMA: (160368, "MDC_CONC_GLU_UNDETERMINED_PLASMA"),
+    Specimen.INTERSTITIAL_FLUID: (160212, "MDC_CONC_GLU_ISF"),
+}
+
+# A LOINC code names its property: moles and mass have codes of their own, and are never exchanged.
+_CAPILLARY: Final = {Unit.MMOL_PER_L: "14743-9", Unit.MG_PER_DL: "41653-7"}
+_BLOOD: Final = {Unit.MMOL_PER_L: "15074-8", Unit.MG_PER_DL: "2339-0"}
+GLUCOSE_LOINC: Final[dict[Specimen, tuple[dict[Unit, str], ...]]] = {
+    Specimen.CAPILLARY_WHOLE_BLOOD: (_CAPILLARY, _BLOOD),
+    Specimen.VENOUS_WHOLE_BLOOD: (_BLOOD,),
+    Specimen.ARTERIAL_WHOLE_BLOOD: (_BLOOD,),
+    Specimen.UNDETERMINED_WHOLE_BLOOD: (_BLOOD,),
+}
+
+MEAL_CODES: Final[dict[Meal, tuple[int, str]]] = {
+    Meal.PREPRANDIAL: (8417868, "MDC_CTXT_GLU_MEAL_PREPRANDIAL"),
+    Meal.POSTPRANDIAL: (8417872, "MDC_CTXT_GLU_MEAL_POSTPRANDIAL"),
+    Meal.FASTING: (8417876, "MDC_CTXT_GLU_MEAL_FASTING"),
+    Meal.CASUAL: (8417880, "MDC_CTXT_GLU_MEAL_CASUAL"),
+}
+MEAL: Final = (8417864, "MDC_CTXT_GLU_MEAL")
+BP_STATUS: Final = (8410608, "MDC_BLOOD_PRESSURE_MEASUREMENT_STATUS")
+
+SPECIALIZATIONS: Final[dict[Quantity, tuple[int, str]]] = {
+    Quantity.BLOOD_PRESSURE: (528391, "MDC_DEV_SPEC_PROFILE_BP"),
+    Quantity.GLUCOSE: (528401, "MDC_DEV_SPEC_PROFILE_GLUCOSE"),
+    Quantity.BODY_WEIGHT: (528399, "MDC_DEV_SPEC_PROFILE_SCALE"),
+    Quantity.BODY_COMPOSITION: (528404, "MDC_DEV_SPEC_PROFILE_BCA"),
+    Quantity.BODY_TEMPERATURE: (528392, "MDC_DEV_SPEC_PROFILE_TEMP"),
+    Quantity.PULSE_OXIMETRY: (528388, "MDC_DEV_SPEC_PROFILE_PULS_OXIM"),
+}
+
+VITAL_SIGNS: Final[dict[Term, str]] = {
+    Term.PULSE_RATE: "heartrate",
+    Term.BODY_WEIGHT: "bodyweight",
+    Term.BODY_HEIGHT: "bodyheight",
+    Term.BODY_MASS_INDEX: "bmi",
+    Term.BODY_TEMPERATURE: "bodytemp",
+    Term.OXYGEN_SATURATION: "oxygensat",
+}
+"""Terms that base R4 has a vital signs profile for."""
+
+
+def coding(system: str, code: str | int, display: str | None = None) -> Resource:
+    """Return a Coding."""
+    found = {"system": system, "code": str(code)}
+    return found if display is None else {**found, "display": display}
+
+
+def concept(*codings: Resource, text: str | None = None) -> Resource:
+    """Return a CodeableConcept."""
+    return {
+        **({"coding": list(codings)} if codings else {}),
+        **({} if text is None else {"text": text}),
+    }
+
+
+def identifier(system: str, value: str) -> Resource:
+    """Return an Identifier."""
+    return {"system": system, "value": value}
+
+
+def quantity(value: Decimal, unit: Unit) -> Resource:
+    """Return a Quantity in the unit that the device reported, digit by digit."""
+    return {"value": value, "unit": unit.value, "system": UCUM, "code": unit.value}
+
+
+def eui(hexadecimal: str) -> str:
+    """Return an EUI in the guide's form: pairs in capitals, with dashes."""
+    digits = hexadecimal.replace(":", "").upper()
+    return "-".join(digits[i : i + 2] for i in range(0, len(digits), 2))

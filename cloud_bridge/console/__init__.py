@@ -1,0 +1,1 @@
+"""Pages for clinicians: what they show, in their language. No HTTP here."""

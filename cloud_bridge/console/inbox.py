@@ -1,0 +1,200 @@
+"""The inbox as a queue of people: what the page says of each of them. Pure; times and words come in."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+from cloud_bridge.alerts import Alert, AlertState
+from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.console.chart import DAYS, Chart, chart
+from cloud_bridge.console.language import Language
+from cloud_bridge.orders import reason_line
+from cloud_bridge.rules.base import Reading, Settings, Severity, Standing
+from cloud_bridge.rules.programme import hypertension, with_settings
+from cloud_bridge.store.base import DeadLetter
+from wire_format.measurement import Component, Measurement
+from wire_format.nomenclature import Quantity, Term
+
+HOME: Final = "home:"
+_ORDER: Final = {Severity.SEVERE: 0, Severity.HIGH: 1, Severity.ROUTINE: 2}
+_SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
+_STANDINGS: Final = {
+    Standing.UNCONFIRMED: "not yet confirmed by a second reading",
+    Standing.CONFIRMED: "confirmed",
+    Standing.DOWNGRADED: "a repeated reading was lower",
+}
+
+
+class Record(Protocol):
+    """What the page asks of the store."""
+
+    def open_alerts(self) -> Sequence[Alert]:
+        """Return open and acknowledged items, the most urgent first."""
+        ...
+
+    def alert(self, alert_id: UUID) -> Alert | None:
+        """Return one alert."""
+        ...
+
+    def history(self, patient: str, quantity: Quantity, since: dt.datetime) -> Sequence[Reading]:
+        """Return a patient's readings by time of measuring."""
+        ...
+
+    def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
+        """Record that somebody saw it; False if it was known."""
+        ...
+
+    def dead_letters(self) -> Sequence[DeadLetter]:
+        """Return what no destination accepted."""
+        ...
+
+    def known_as(self, patient: str) -> Identifier | None:
+        """Return who a patient is to the hospital."""
+        ...
+
+    def settings(self, patient: str) -> Settings:
+        """Return a patient's own thresholds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One alert, in words."""
+
+    alert_id: UUID
+    level: str
+    severity: str
+    standing: str
+    reason: str
+    since: str
+    due: str
+    overdue: bool
+    seen_by: str | None
+    seen_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One reading of the table: the device's own digits."""
+
+    when: str
+    values: str
+    remarks: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One person (or a home where nobody knows yet whose the reading is)."""
+
+    key: str
+    title: str
+    detail: str | None
+    items: tuple[Item, ...]
+    open: bool
+    chart: Chart | None
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """The whole page."""
+
+    waiting: tuple[Card, ...]
+    seen: tuple[Card, ...]
+    undelivered: int
+    last_error: str | None
+
+
+def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) -> Inbox:
+    """Return the page: people who wait first, the most urgent of them on top."""
+    people: dict[str, list[Alert]] = {}
+    for alert in record.open_alerts():
+        people.setdefault(alert.finding.subject, []).append(alert)
+    desk = _Desk(record, words, zone, now)
+    ranked = sorted(people.items(), key=lambda entry: _urgency(entry[1]))
+    cards = [desk.card(subject, alerts) for subject, alerts in ranked]
+    dead = record.dead_letters()
+    return Inbox(
+        waiting=tuple(c for c in cards if c.open),
+        seen=tuple(c for c in cards if not c.open),
+        undelivered=len(dead),
+        last_error=dead[-1].last_error if dead else None,
+    )
+
+
+def _urgency(alerts: Sequence[Alert]) -> tuple[bool, int, dt.datetime]:
+    first = [a for a in alerts if a.state is AlertState.OPEN] or list(alerts)
+    seen = all(a.state is not AlertState.OPEN for a in alerts)
+    return seen, min(_ORDER[a.finding.severity] for a in first), min(a.due_at for a in first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    record: Record
+    words: Language
+    zone: dt.tzinfo
+    now: dt.datetime
+
+    def card(self, subject: str, alerts: Sequence[Alert]) -> Card:
+        """Return one person's card, open items first."""
+        ordered = sorted(alerts, key=lambda a: _urgency([a]))
+        still_open = any(a.state is AlertState.OPEN for a in alerts)
+        items = tuple(self._item(a) for a in ordered)
+        if subject.startswith(HOME):
+            title = self.words.say("Someone in home {home}", home=subject.removeprefix(HOME))
+            return Card(subject, title, self.words.say("Who was it?"), items, still_open, None, ())
+        known = self.record.known_as(subject)
+        title = self.words.say("Patient {number}", number=known.value if known else subject)
+        since = self.now - dt.timedelta(days=DAYS)
+        readings = self.record.history(subject, Quantity.BLOOD_PRESSURE, since)
+        programme = with_settings(hypertension(), self.record.settings(subject))
+        drawn = chart(readings, programme, self.now, self.zone)
+        rows = tuple(self._row(r) for r in reversed(readings))
+        return Card(subject, title, None, items, still_open, drawn, rows)
+
+    def _item(self, alert: Alert) -> Item:
+        words, finding = self.words, alert.finding
+        seen_at = None if alert.acknowledged_at is None else words.moment(alert.acknowledged_at, self.zone)
+        return Item(
+            alert_id=alert.alert_id,
+            level=finding.severity.value,
+            severity=words.say(_SEVERITIES[finding.severity]),
+            standing=words.say(_STANDINGS[finding.standing]),
+            reason=reason_line(finding, words.tag),
+            since=words.moment(finding.since, self.zone),
+            due=words.moment(alert.due_at, self.zone),
+            overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,
+            seen_by=alert.acknowledged_by,
+            seen_at=seen_at,
+        )
+
+    def _row(self, reading: Reading) -> Row:
+        m, words = reading.measurement, self.words
+        if reading.measured is None:
+            when = words.say("time unknown")
+        else:
+            when = words.moment(reading.measured.utc, self.zone)
+        remarks = [words.say(r.value.replace("_", " ")) for r in m.remarks]
+        if reading.repetition_of is not None:
+            remarks.append(words.say("possible repetition"))
+        if m.failure is not None:
+            remarks.insert(0, words.say(m.failure.value.replace("_", " ")))
+        return Row(when, _values(m, words), "; ".join(remarks))
+
+
+def _values(m: Measurement, words: Language) -> str:
+    pressure = [m.component(t) for t in (Term.SYSTOLIC, Term.DIASTOLIC)]
+    shown = "/".join(_digits(c, words) for c in pressure if c is not None)
+    unit = next((c.unit.value for c in pressure if c is not None), "")
+    pulse = m.component(Term.PULSE_RATE)
+    tail = "" if pulse is None else f", {words.say('pulse')} {_digits(pulse, words)}"
+    return f"{shown} {_UNITS.get(unit, unit)}{tail}"
+
+
+_UNITS: Final[Mapping[str, str]] = {"mm[Hg]": "mmHg"}
+
+
+def _digits(component: Component, words: Language) -> str:
+    return words.say("no value") if component.value is None else str(component.value)

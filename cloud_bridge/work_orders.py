@@ -1,0 +1,78 @@
+"""Work orders read back: a nurse who works in the hospital's own system acknowledges and closes here too."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from uuid import UUID
+
+from cloud_bridge.connectors.base import Connector, WorkReport, WorkState
+from service_kit.log import Log
+from wire_format.errors import Misconfigured, Rejected, Unreachable
+
+UNKNOWN: Final = "unknown"
+
+
+class Alerts(Protocol):
+    """What reading back asks of the store."""
+
+    def delivered_alerts(self) -> Sequence[UUID]:
+        """Return live alerts that a destination has."""
+        ...
+
+    def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
+        """Record that somebody saw it; False if it was known."""
+        ...
+
+    def complete(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
+        """Record that the work order is finished; False if it was known."""
+        ...
+
+
+@dataclass(slots=True)
+class WorkOrders:
+    """The loop that asks one follow-up system what became of its work orders."""
+
+    alerts: Alerts
+    connector: Connector
+    clock: Callable[[], dt.datetime]
+    interval_s: float
+    log: Log
+    on_acknowledged: Callable[[], None]
+    _failing: bool = False
+    _refused: set[UUID] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Ask, for ever."""
+        while True:
+            try:
+                await self.round()
+            except (Unreachable, Rejected, Misconfigured) as error:
+                if not self._failing:
+                    self.log.warning("work_orders_unread", reason=str(error))
+                self._failing = True
+            else:
+                self._failing = False
+            await asyncio.sleep(self.interval_s)
+
+    async def round(self) -> None:
+        """Ask once about every live alert that the system has."""
+        live = await asyncio.to_thread(self.alerts.delivered_alerts)
+        if not live:
+            return
+        for report in await self.connector.work_reports(live):
+            if await asyncio.to_thread(self._take, report):
+                self.on_acknowledged()
+
+    def _take(self, report: WorkReport) -> bool:
+        by = report.by or UNKNOWN
+        match report.state:
+            case WorkState.ACCEPTED:
+                return self.alerts.acknowledge(report.alert_id, by, report.at)
+            case WorkState.COMPLETED:
+                return self.alerts.complete(report.alert_id, by, report.at)
+            case WorkState.REFUSED if report.alert_id not in self._refused:
+                self._refused.add(report.alert_id)
+                self.log.warning("work_order_refused", alert_id=report.alert_id)
+        return False
