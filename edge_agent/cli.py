@@ -86,3 +86,7 @@ def main() -> None:
     except KitelineError as error:
         typer.echo(f"edge-agent: {error}", err=True)
         sys.exit(2 if isinstance(error, Misconfigured) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,25 @@ def demo(
     typer.echo(json.dumps(figures))
 
 
+@app.command()
+def storm(
+    seed: Annotated[int, typer.Option(help="Whose readings.")] = 1,
+    cases: Annotated[int | None, typer.Option(help="Only so many of the plan, evenly spread.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Keep everything here.")] = None,
+) -> None:
+    """Kill every process at every step of the path, and compare the record with the truth."""
+    import tempfile  # noqa: PLC0415 - the other commands need none
+
+    from virtual_home import storm as storming  # noqa: PLC0415 - starts a whole street
+    from virtual_home.lab import Lab  # noqa: PLC0415 - as above
+
+    plan = storming.plan()
+    chosen = plan if cases is None else plan[:: max(1, len(plan) // cases)]
+    place = folder or Path(tempfile.mkdtemp(prefix="kiteline-"))
+    outcome = asyncio.run(storming.run_storm(Lab(place, storming.scenario(seed)), chosen))
+    typer.echo(json.dumps(outcome.report()))
+
+
 def main() -> None:
     """Run the command line; say in one sentence what went wrong."""
     try:

@@ -128,6 +128,8 @@ class Lab:
     language: str = "en"
     resend_s: float = 2.0
     programs: list[Program] = field(default_factory=list)
+    _steps: list[StepLine] = field(default_factory=list)
+    _read: dict[Path, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Write every file that the processes need; keys are made once."""
@@ -162,9 +164,7 @@ class Lab:
         """Start everything; what does not need another starts beside it."""
         await asyncio.gather(self.broker.start(), self.hospital.start(), self.devices.start())
         self.control = await HomeControl.connect(self.folder / "control")
-        await asyncio.gather(
-            self.run_once("enrol", str(self.folder / "home" / "enrolment.toml")), self._admit()
-        )
+        await asyncio.gather(self.enrol(), self._admit())
         # The bridge first: what homes send before it ever subscribed, the broker keeps for nobody.
         await self.bridge.start()
         await self.agent.start()
@@ -184,33 +184,42 @@ class Lab:
             raise Misconfigured("The devices were not started.")
         return self.control
 
-    async def run_once(self, *arguments: str) -> str:
-        """Run one command of `cloud-bridge` on this bridge's configuration; return what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "cloud_bridge.cli",
-            *arguments,
-            "--config",
-            str(self.folder / "bridge.toml"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+    @property
+    def database(self) -> Path:
+        """The bridge's record."""
+        return self.folder / "bridge" / "bridge.sqlite"
+
+    async def enrol(self) -> None:
+        """Enrol the home at the bridge."""
+        enrolment = str(self.folder / "home" / "enrolment.toml")
+        await _run("cloud_bridge.cli", "enrol", enrolment, "--config", str(self.folder / "bridge.toml"))
+
+    async def home_status(self) -> dict[str, Any]:
+        """Return what `edge-agent status` says of the home's outbox."""
+        status: dict[str, Any] = json.loads(
+            await _run("edge_agent.cli", "status", "--config", str(self.folder / "agent.toml"))
         )
-        out, err = await process.communicate()
-        if process.returncode:
-            raise Unreachable(f"cloud-bridge {arguments[0]}: {err.decode().strip()}")
-        return out.decode()
+        return status
 
     # --- what happened ---
 
     def steps(self) -> list[StepLine]:
         """Return every step so far of agent and bridge, in the order of time."""
-        found = []
         for name in ("agent", "bridge"):
-            path = self.folder / f"{name}.steps"
-            lines = path.read_bytes().splitlines() if path.exists() else []
-            found += [_step(line) for line in lines]
-        return sorted(found, key=lambda s: s.monotonic_ns)
+            self._read_on(self.folder / f"{name}.steps")
+        self._steps.sort(key=lambda s: s.monotonic_ns)
+        return list(self._steps)
+
+    def _read_on(self, path: Path) -> None:
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._read.get(path, 0))
+            # A line that is being written is taken the next time.
+            whole = file.read().rpartition(b"\n")[0]
+        if whole:
+            self._read[path] = self._read.get(path, 0) + len(whole) + 1
+            self._steps += [_step(line) for line in whole.split(b"\n")]
 
     def hits(self) -> list[StepLine]:
         """Return the kills that struck."""
@@ -311,6 +320,22 @@ class Lab:
         made = Program(name, [sys.executable, *arguments], log=self.folder / f"{name}.log", ready=ready)
         self.programs.append(made)
         return made
+
+
+async def _run(module: str, *arguments: str) -> str:
+    """Run a command line of ours; return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        raise Unreachable(f"{module} {arguments[0]}: {err.decode().strip()}")
+    return out.decode()
 
 
 def _step(line: bytes) -> StepLine:
