@@ -108,7 +108,7 @@ def test_every_truncation_and_an_extension_are_refused() -> None:
         open_sealed(data + b"\0", signers, CLASSICAL.by_id)
 
 
-def thawed(value: Any) -> Any:  # noqa: ANN401 - any CBOR value
+def thawed(value: Any) -> Any:
     if isinstance(value, tuple):
         return [thawed(v) for v in value]
     return dict(value) if hasattr(value, "items") else value

@@ -1,0 +1,48 @@
+"""Orders for connectors: whole readings and alerts of one invented patient."""
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from cloud_bridge.alerts import Alert, AlertState
+from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, Identifier, ReadingOrder
+from cloud_bridge.rules.base import Finding, Reading, Severity, Standing
+from tests.doubles.bridge_readings import NOW, reading
+from wire_format.measurement import Measurement
+
+BASE = "https://hospital.example/id"
+CARE = CareContext(
+    Identifier(f"{BASE}/patient", "42"),
+    Identifier(f"{BASE}/staff", "nurse-1"),
+    Identifier(f"{BASE}/staff", "physician-1"),
+    Identifier(f"{BASE}/organization", "ward-1"),
+    "zh-Hans",
+)
+GATEWAY = Gateway("gw-1", "dca632fffe010203", "0.1.0")
+
+
+def order(folded: Reading, **changes: Any) -> ReadingOrder:
+    return replace(ReadingOrder(folded, CARE, GATEWAY, b"\x01" * 32), **changes)
+
+
+def folded(m: Measurement) -> Reading:
+    return Reading(m, "patient-1", m.time.measured)
+
+
+def alert_order(**changes: Any) -> AlertOrder:
+    evidence = (order(reading("192", "124")), order(reading("188", "122", minutes=3)))
+    finding = Finding(
+        UUID(int=77),
+        "BP-SEVERE",
+        "1",
+        "patient-1",
+        Severity.SEVERE,
+        changes.pop("standing", Standing.CONFIRMED),
+        tuple(o.reading.id for o in evidence),
+        (),
+        NOW,
+    )
+    alert = Alert(UUID(int=77), finding, AlertState.OPEN, 1, NOW, NOW + dt.timedelta(minutes=15))
+    alert = replace(alert, **changes)
+    return AlertOrder(alert, evidence, CARE, "Severe", "Call now.", "For you: Severe", "请坐下休息")

@@ -1,0 +1,226 @@
+"""The FHIR connector against a real FHIR R4 server, and against one that behaves badly."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fhirpathpy import evaluate
+from fhirpathpy.models import models
+
+from cloud_bridge.alerts import AlertState
+from cloud_bridge.connectors.base import Identifier, WorkState
+from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
+from cloud_bridge.rules.base import Standing
+from tests.doubles.bridge_orders import BASE, CARE, alert_order, order
+from tests.doubles.bridge_readings import reading
+from tests.doubles.odd_server import http, odd_server
+from virtual_home.hospital import Desk
+from virtual_home.servers import fhir_server
+from wire_format.errors import KitelineError, Misconfigured, Rejected, Unreachable
+
+KINDS = ("Observation", "Device", "DetectedIssue", "Task", "CommunicationRequest", "Provenance")
+ALERT = UUID(int=77)
+
+
+@asynccontextmanager
+async def hospital(folder: Any) -> AsyncIterator[tuple[FhirR4Connector, Desk]]:
+    server, base = fhir_server(folder)
+    await server.start()
+    try:
+        async with Desk(base) as desk, FhirR4Connector(base, test_data=True) as connector:
+            for patient in ("42", "43"):
+                await desk.know("Patient", f"{BASE}/patient", patient)
+            for staff in ("nurse-1", "physician-1"):
+                await desk.know("Practitioner", f"{BASE}/staff", staff)
+            await desk.know("Organization", f"{BASE}/organization", "ward-1")
+            yield connector, desk
+    finally:
+        await server.stop()
+
+
+async def contents(desk: Desk) -> Counter[str]:
+    return Counter({kind: len(await desk.find(kind)) for kind in KINDS})
+
+
+async def test_an_alert_arrives_whole_once_and_valid(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        # Twelve workers who know nothing of each other.
+        await asyncio.gather(*(connector.deliver(alert_order()) for _ in range(12)))
+        expected = Counter(
+            Observation=6, Device=2, DetectedIssue=1, Task=1, CommunicationRequest=2, Provenance=2
+        )
+        assert await contents(desk) == expected
+        # And the readings themselves, which the alert brought along already.
+        for one in alert_order().readings:
+            await connector.deliver(one)
+        assert await contents(desk) == expected
+        await follows_the_guide(desk)
+
+
+async def follows_the_guide(desk: Desk) -> None:
+    """What the Personal Health Device guide says, as FHIRPath."""
+    found = await desk.find("Observation")
+    panels = [o for o in found if holds(o, "code.coding.where(code = '85354-9').exists()")]
+    assert len(panels) == 2
+    for panel in panels:
+        for rule in (
+            "code.coding.where(system = 'urn:iso:std:iso:11073:10101' and code = '150020').count() = 1",
+            "category.coding.where(code = 'vital-signs').exists()",
+            "category.coding.where(code = 'phd').exists()",
+            "component.where(code.coding.where(code = '8480-6').exists()).value.code = 'mm[Hg]'",
+            "component.where(code.coding.where(code = '8462-4').exists()).value.code = 'mm[Hg]'",
+            "component.code.coding.where(code = '150021' or code = '150022').count() = 2",
+            "extension.where(url.endsWith('observation-gatewayDevice')).value.reference.startsWith('Device/')",
+            "subject.reference.startsWith('Patient/')",
+            "device.reference.startsWith('Device/')",
+            "effective.exists()",
+            "meta.security.where(code = 'HTEST').exists()",
+        ):
+            assert holds(panel, rule), rule
+    devices = await desk.find("Device")
+    (phd,) = [d for d in devices if holds(d, "type.coding.where(code = '65573').exists()")]
+    (phg,) = [d for d in devices if holds(d, "type.coding.where(code = '531981').exists()")]
+    assert holds(phd, "identifier.where(type.coding.code = 'SYSID').value = 'C0-49-5F-FF-FE-00-00-01'")
+    assert holds(phd, "specialization.systemType.coding.where(code = '528391').exists()")
+    assert holds(phd, "property.where(type.coding.code = '68220').exists()")
+    assert holds(phg, "identifier.where(type.coding.code = 'SYSID').value = 'DC-A6-32-FF-FE-01-02-03'")
+    assert holds(phg, "specialization.systemType.coding.where(code = '528457').exists()")
+
+
+def holds(resource: dict[str, Any], rule: str) -> bool:
+    return evaluate(resource, rule, model=models["r4"]) == [True]
+
+
+async def test_what_changes_here_changes_there_and_what_staff_did_stays(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        await connector.deliver(alert_order(standing=Standing.UNCONFIRMED))
+        (task,) = await desk.find("Task")
+        assert (task["status"], task["businessStatus"]["text"]) == ("requested", "unconfirmed")
+        assert await connector.work_reports([ALERT]) == [
+            replace(report, state=WorkState.WAITING) for report in await connector.work_reports([ALERT])
+        ]
+        await desk.take_on(task | {"note": [{"text": "no answer, calling again"}]}, "in-progress")
+        await connector.deliver(alert_order(revision=2))
+        (task,) = await desk.find("Task")
+        assert (task["status"], task["businessStatus"]["text"]) == ("in-progress", "confirmed")
+        assert task["note"] == [{"text": "no answer, calling again"}]
+        (report,) = await connector.work_reports([ALERT, UUID(int=1)])
+        assert (report.alert_id, report.state) == (ALERT, WorkState.ACCEPTED)
+        assert report.by is not None
+        assert report.by.startswith("Practitioner/")
+        await connector.deliver(alert_order(revision=3, state=AlertState.WITHDRAWN))
+        (issue,) = await desk.find("DetectedIssue")
+        assert issue["status"] == "cancelled"
+        assert {m["status"] for m in await desk.find("CommunicationRequest")} == {"revoked"}
+        (task,) = await desk.find("Task")
+        assert (task["status"], task["businessStatus"]["text"]) == ("in-progress", "withdrawn")
+
+
+async def test_an_amended_reading_is_the_same_observation(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        first = order(reading("150"))
+        await connector.deliver(first)
+        before = {o["id"] for o in await desk.find("Observation")}
+        await connector.deliver(replace(first, revision=2))
+        after = await desk.find("Observation")
+        assert {o["id"] for o in after} == before
+        assert {o["status"] for o in after} == {"amended"}
+
+
+async def test_a_reading_that_was_another_persons_is_not_left_with_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        first = order(reading("150"))
+        await connector.deliver(first)
+        other = replace(CARE, patient=Identifier(f"{BASE}/patient", "43"))
+        await connector.deliver(replace(first, care=other))
+        patients = {p["identifier"][0]["value"]: f"Patient/{p['id']}" for p in await desk.find("Patient")}
+        found = await desk.find("Observation")
+        by_patient = {
+            who: {o["status"] for o in found if o["subject"]["reference"] == reference}
+            for who, reference in patients.items()
+        }
+        assert by_patient == {"42": {"entered-in-error"}, "43": {"final"}}
+        await connector.deliver(replace(first, care=other))
+        assert len(await desk.find("Observation")) == len(found)
+
+
+async def test_a_patient_whom_the_hospital_does_not_have_is_refused_without_a_trace(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        stranger = replace(CARE, patient=Identifier(f"{BASE}/patient", "nobody"))
+        with pytest.raises(Rejected, match="is the patient, nurse, physician and organization") as raised:
+            await connector.deliver(order(reading("150"), care=stranger))
+        assert "nobody" not in str(raised.value)
+        assert sum((await contents(desk)).values()) == 0
+
+
+EMPTY = b'{"resourceType": "Bundle", "type": "searchset"}'
+OUTCOME = b'{"resourceType": "OperationOutcome", "issue": [{"code": "invalid", "diagnostics": "192 of Li"}]}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (http("500 Oops"), Unreachable),
+        (http("503 Later"), Unreachable),
+        (http("429 Too Many"), Unreachable),
+        (http("409 Conflict"), Unreachable),
+        (http("401 Who"), Misconfigured),
+        (http("403 No"), Misconfigured),
+        (http("422 Invalid", OUTCOME), Rejected),
+        (http("404 Missing", b"<html>"), Rejected),
+        (http("200 OK", b"<html>welcome</html>", "text/html"), Unreachable),
+        (http("200 OK", b"[]"), Unreachable),
+        (http("200 OK", b'{"resourceType": "Patient"}'), Unreachable),
+        (http("200 OK", EMPTY), Unreachable),
+        (b"garbage\r\n\r\n", Unreachable),
+        (b"", Unreachable),
+        (None, Unreachable),
+    ],
+)
+async def test_a_server_that_misbehaves(answer: bytes | None, error: type[KitelineError]) -> None:
+    search = http("200 OK", EMPTY)
+    async with odd_server(search, answer) as base, FhirR4Connector(base, timeout_s=0.5) as connector:
+        with pytest.raises(error) as raised:
+            await connector.deliver(order(reading("150")))
+        assert "192" not in str(raised.value)
+
+
+async def test_a_transaction_taken_in_part_is_refused() -> None:
+    ours = len((await bundle_of_one())["entry"])
+    entries = b",".join([b'{"response": {"status": "422"}}'] * ours)
+    body = b'{"resourceType": "Bundle", "type": "transaction-response", "entry": [' + entries + b"]}"
+    async with (
+        odd_server(http("200 OK", EMPTY), http("200 OK", body)) as base,
+        FhirR4Connector(base) as connector,
+    ):
+        with pytest.raises(Rejected, match="a part of a transaction"):
+            await connector.deliver(order(reading("150")))
+
+
+async def bundle_of_one() -> dict[str, Any]:
+    from cloud_bridge.connectors.fhir_map import reading_bundle  # noqa: PLC0415 - only to count its entries
+
+    bundle = reading_bundle(order(reading("150")), test_data=False)
+    assert bundle is not None
+    return bundle
+
+
+async def test_a_server_that_is_not_there_and_a_token() -> None:
+    async with FhirR4Connector("http://127.0.0.1:1/fhir") as connector:
+        with pytest.raises(Unreachable, match="does not answer"):
+            await connector.work_reports([ALERT])
+    async with FhirR4Connector("http://127.0.0.1:1/fhir", token="t") as connector:  # noqa: S106 - an example
+        assert connector._client.headers["Authorization"] == "Bearer t"  # noqa: SLF001 - never printed anywhere
+        assert isinstance(connector._client, httpx.AsyncClient)  # noqa: SLF001 - as above

@@ -1,0 +1,51 @@
+"""A slice of the storm: kills spread over the whole path. `make storm` carries out all of it."""
+
+from pathlib import Path
+
+import pytest
+
+from virtual_home.lab import Lab
+from virtual_home.storm import WINDOW, plan, run_storm, scenario
+from virtual_home.truth import Difference
+
+NOTHING = Difference(lost=(), doubled=(), invented=(), misfiled=())
+
+
+@pytest.mark.timeout(400)
+async def test_kills_along_the_path_lose_and_double_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    whole = plan()
+    discarding = [case for case in whole if case.device == "discarding"]
+    cases = [*whole[::7], discarding[0]]
+    outcome = await run_storm(Lab(tmp_path_factory.mktemp("s"), scenario(1)), cases)
+    assert outcome.hits == len(cases)
+    assert outcome.difference == NOTHING
+    # The only reading that may be missing is that of the device which discards, killed within its window.
+    assert outcome.window <= 1
+    assert outcome.readings > outcome.hits
+    assert outcome.alerts == outcome.tasks == outcome.acknowledged == outcome.heard
+    assert outcome.alerts >= 1
+    assert (outcome.new_after_resend, outcome.dead_letters) == (0, 0)
+
+
+def test_the_plan_has_every_step_and_fifty_kills() -> None:
+    from cloud_bridge.steps import Step as BridgeStep  # noqa: PLC0415 - both sides call theirs Step
+    from edge_agent.steps import Step as AgentStep  # noqa: PLC0415 - as above
+
+    cases = plan()
+    assert len(cases) >= 50
+    assert {case.step for case in cases if case.process == "agent"} == set(AgentStep)
+    assert {case.step for case in cases if case.process == "bridge"} == set(BridgeStep)
+    assert {case.victim for case in cases} == {"agent", "bridge", "broker"}
+    assert {case.step for case in cases if case.device == "discarding"} == set(WINDOW)
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    from tests.doubles.bridge_readings import blood_pressure  # noqa: PLC0415 - only here
+    from virtual_home.truth import Stored, compare  # noqa: PLC0415 - as above
+
+    m = blood_pressure("120")
+    ledger = [{"packet": packet, "device": "cuff"} for packet in ("aa", "bb", "cc")]
+    stored = [Stored("aa", "patient-1", m), Stored("bb", "patient-2", m), Stored("bb", "patient-1", m)]
+    found = compare(ledger, [*stored, Stored("dd", "patient-1", m)], {"cuff": "patient-1"})
+    assert found == Difference(lost=("cc",), doubled=("bb",), invented=("dd",), misfiled=("bb",))
+    assert tmp_path.exists()
