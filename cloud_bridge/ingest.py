@@ -83,8 +83,9 @@ class Ingest:
             return
         self._observe(Step.OPENED, {"sequence": opened.header.sequence, "digest": opened.digest})
         with self._intake.transaction() as transaction:
+            if not transaction.take(message):
+                return
             stored = self._store(transaction, message, opened)
-            transaction.done(message)
             self._observe(Step.INGEST_WRITTEN, {"sequence": opened.header.sequence})
         self._observe(
             Step.STORED,
@@ -106,8 +107,8 @@ class Ingest:
     def _refuse(self, message: InboxMessage, error: Exception) -> None:
         self._log.error("message_refused", kind=type(error).__name__, reason=str(error))
         with self._intake.transaction() as transaction:
-            transaction.refuse(message, str(error))
-            transaction.done(message)
+            if transaction.take(message):
+                transaction.refuse(message, str(error))
 
     def _open(self, message: InboxMessage) -> Opened:
         topic = parse(message.topic)

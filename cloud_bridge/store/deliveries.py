@@ -53,19 +53,21 @@ class SqlDeliveries:
 
     def mark_failed(self, claimed: ClaimedDelivery, error: str, next_attempt_at: dt.datetime | None) -> None:
         """Record a failure: to be tried again then, or, with None, a dead letter."""
-        values: dict[str, Any] = {
-            "claimed_until": None,
-            "attempts": claimed.attempts + 1,
-            "last_error": error[:ERROR_LENGTH],
-            "dead": next_attempt_at is None,
-        }
+        values: dict[str, Any] = {"attempts": claimed.attempts + 1, "dead": next_attempt_at is None}
         if next_attempt_at is not None:
             values["next_attempt_at"] = next_attempt_at
-        self._change(claimed, values)
+        self._change(claimed, {"claimed_until": None, "last_error": error[:ERROR_LENGTH]}, values)
 
-    def _change(self, claimed: ClaimedDelivery, values: dict[str, Any]) -> None:
+    def _change(
+        self, claimed: ClaimedDelivery, always: dict[str, Any], of_this_revision: dict[str, Any] | None = None
+    ) -> None:
+        """End a claim. A newer revision that was wanted meanwhile stays due, whatever became of this."""
+        table = schema.delivery
         with self._engine.begin() as connection:
-            connection.execute(update(schema.delivery).where(_is(claimed.key)).values(**values))
+            connection.execute(update(table).where(_is(claimed.key)).values(**always))
+            if of_this_revision:
+                same = and_(_is(claimed.key), table.c.wanted == claimed.wanted)
+                connection.execute(update(table).where(same).values(**of_this_revision))
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
         """Let a dead letter be delivered again; raises `Rejected` if there is none."""

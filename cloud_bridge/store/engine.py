@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from wire_format.errors import Unreachable
+from wire_format.errors import Misconfigured, Unreachable
 
 BUSY_MS: Final = 30_000
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -31,17 +32,22 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to its newest version, in one transaction."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise Misconfigured(
+            f"The database was written by a newer version of the bridge ({error}): install that one."
+        ) from error
 
 
 def _unreachable(context: ExceptionContext) -> None:
     """Let callers tell a database that cannot be reached or written from one that was asked nonsense."""
     if isinstance(context.sqlalchemy_exception, OperationalError):
-        context.chained_exception = Unreachable(
+        raise Unreachable(
             f"The database cannot be used now ({context.original_exception}): check its disk and its server."
-        )
+        ) from context.original_exception
 
 
 def _durable(raw: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own connection

@@ -80,46 +80,48 @@ class IntakeTransaction:
             )
         )
 
-    def done(self, message: InboxMessage) -> None:
-        """Take a message out of the inbox; its bytes are kept elsewhere by now."""
+    def take(self, message: InboxMessage) -> bool:
+        """Take a message out of the inbox; False if another worker has done so. Undone if this fails."""
         table = schema.inbox
-        self._db.execute(table.delete().where(table.c.id == message.id))
+        return self._db.execute(table.delete().where(table.c.id == message.id)).rowcount == 1
 
     # --- items ---
 
     def add_measurement(self, m: Measurement, envelope: bytes, *, forked: bool) -> bool:
-        """Keep a measurement; an other content under a known id is a revision. False if it was known."""
+        """Keep a measurement; return whether what is said of it now is new.
+
+        Another content under a known id is a revision. Which one holds does not depend on the order of
+        arrival: it is what the gateway read last. A content that was known is nothing new.
+        """
         table, versions = schema.measurement, schema.measurement_version
-        said = content_hash(m)
-        version = {"id": m.measurement_id, "content_hash": said, "body": rows.dump(m), "envelope": envelope}
+        said, body = content_hash(m), rows.dump(m)
         known = self._db.execute(select(table).where(table.c.id == m.measurement_id)).one_or_none()
+        if known is not None and self._has_version(m.measurement_id, said):
+            return False
+        columns = {
+            "content_hash": said,
+            "body": body,
+            "envelope": envelope,
+            "gateway": m.provenance.gateway,
+            "boot_id": m.time.boot_id,
+            "received_at": m.time.received_at,
+        }
+        newest = known is None or (m.time.received_at, said) > (known.received_at, known.content_hash)
         if known is None:
-            self._db.execute(
-                table.insert().values(
-                    **version,
-                    quantity=m.quantity.value,
-                    gateway=m.provenance.gateway,
-                    device=m.device.device_id,
-                    boot_id=m.time.boot_id,
-                    received_at=m.time.received_at,
-                    forked=forked,
-                    repetition_of=self._repetition(m),
-                )
-            )
+            first = {"quantity": m.quantity.value, "device": m.device.device_id, "forked": forked}
+            values = {"id": m.measurement_id, **columns, **first, "repetition_of": self._repetition(m)}
+            self._db.execute(table.insert().values(**values))
         else:
-            seen = select(versions.c.id).where(
-                versions.c.id == m.measurement_id, versions.c.content_hash == said
-            )
-            if self._db.execute(seen).first() is not None:
-                return False
-            changed = {k: v for k, v in version.items() if k != "id"}
-            self._db.execute(
-                update(table)
-                .where(table.c.id == m.measurement_id)
-                .values(**changed, revision=table.c.revision + 1)
-            )
+            counted = {"revision": table.c.revision + 1, **(columns if newest else {})}
+            self._db.execute(update(table).where(table.c.id == m.measurement_id).values(**counted))
+        version = {"id": m.measurement_id, "content_hash": said, "body": body, "envelope": envelope}
         self._db.execute(versions.insert().values(**version))
-        return True
+        return newest
+
+    def _has_version(self, measurement: UUID, said: bytes) -> bool:
+        table = schema.measurement_version
+        query = select(table.c.id).where(table.c.id == measurement, table.c.content_hash == said)
+        return self._db.execute(query).first() is not None
 
     def _repetition(self, m: Measurement) -> UUID | None:
         """Return an earlier reading with the same bytes, shortly before, from a device without a clock."""
@@ -277,9 +279,7 @@ class Intake:
 
     def accept_all(self, messages: Sequence[tuple[str, bytes]], now: dt.datetime) -> None:
         """Commit messages (topic, bytes) to the inbox, all or none; durable when this returns."""
-        found = [
-            {"topic": topic, "data": data, "received_at": now, "done": False} for topic, data in messages
-        ]
+        found = [{"topic": topic, "data": data, "received_at": now} for topic, data in messages]
         with self._engine.begin() as connection:
             connection.execute(schema.inbox.insert(), found)
 

@@ -55,8 +55,6 @@ inbox = Table(
     Column("topic", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("received_at", UtcTime, nullable=False),
-    Column("done", Boolean, nullable=False, default=False),
-    Index("inbox_waiting", "done", "id"),
 )
 
 refused = Table(  # what no enrolled gateway signed: kept as evidence, answered with nothing

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.codec import Item, encode_items
@@ -54,7 +56,10 @@ class ConnectedHome(SealingHome):
             [(str(Topic(SITE, gateway, channel)), 1) for channel in (Channel.RECEIPT, Channel.DOWN)]
         )
         self._client.on_message = self._on_message
-        self._client.connect("127.0.0.1", port)
+        # As homes do: the broker keeps what is for us while we are away.
+        lasting = Properties(PacketTypes.CONNECT)
+        lasting.SessionExpiryInterval = 3600
+        self._client.connect("127.0.0.1", port, clean_start=False, properties=lasting)
         self._client.loop_start()
 
     def send(self, *sealed: Sealed) -> None:

@@ -1,0 +1,205 @@
+"""The store: its schema, who may claim what, and what becomes of deliveries that fail."""
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from cloud_bridge.store import schema
+from cloud_bridge.store.base import ClaimedDelivery, EnrolledGateway
+from cloud_bridge.store.engine import open_engine
+from tests.doubles.bridge_desk import BridgeDesk, care, told
+from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
+from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.edge_readings import gateway_keys
+from wire_format.errors import Misconfigured, Rejected, Unreachable
+from wire_format.keys import GatewayKeys
+from wire_format.nomenclature import Quantity
+
+SECOND = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
+    made = BridgeDesk(tmp_path)
+    yield made
+    made.close()
+
+
+def severe(desk: BridgeDesk) -> SealingHome:
+    home = SealingHome()
+    desk.receive(home, home.seal(told(blood_pressure("192", "124"))))
+    return home
+
+
+def claim(desk: BridgeDesk, limit: int = 10) -> list[ClaimedDelivery]:
+    return desk.store.deliveries.claim_deliveries(desk.now, limit)
+
+
+# --- schema ---
+
+
+def test_the_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, schema.metadata) == []
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+    engine.dispose()
+    open_engine(f"sqlite:///{tmp_path}/a.sqlite").dispose()
+
+
+def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.sqlite"
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(Misconfigured, match="newer version"):
+        open_engine(url)
+
+
+def test_a_database_that_cannot_be_opened_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="cannot be used now"):
+        open_engine(f"sqlite:///{tmp_path}/no/such/folder/a.sqlite")
+
+
+# --- registry ---
+
+
+def test_a_pseudonym_is_one_patients(desk: BridgeDesk) -> None:
+    registry = desk.store.registry
+    registry.enrol_person(GATEWAY, "p-1", "patient-1", care("1"))
+    with pytest.raises(Rejected, match="another patient's"):
+        registry.enrol_person(GATEWAY, "p-1", "patient-2", care("2"))
+
+
+def test_new_keys_keep_the_count_of_messages(desk: BridgeDesk) -> None:
+    severe(desk)
+    (alert,) = desk.store.alerts.open_alerts()
+    desk.store.alerts.acknowledge(alert.alert_id, "nurse-1", desk.now)
+    renewed = GatewayKeys.generate().public
+    desk.store.registry.enrol_gateway(EnrolledGateway(GATEWAY, SITE, renewed, "0" * 16), desk.now)
+    known = desk.store.registry.gateway(GATEWAY)
+    assert known is not None
+    assert known.keys == renewed != gateway_keys().public
+    assert [row["downlink_sequence"] for row in desk.table("gateway")] == [1]
+    assert desk.store.registry.gateway("gw-9") is None
+
+
+# --- deliveries ---
+
+
+def test_alerts_come_before_readings_and_a_row_is_claimed_once(desk: BridgeDesk) -> None:
+    severe(desk)
+    assert [c.key.kind for c in claim(desk)] == ["alert", "reading"]
+    assert claim(desk) == []
+
+
+def test_two_workers_never_claim_the_same_row(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    for minute in range(20):
+        desk.receive(home, home.seal(told(blood_pressure("130", minutes=minute))))
+    claimed: list[ClaimedDelivery] = []
+
+    def work() -> None:
+        while found := claim(desk, 3):
+            claimed.extend(found)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(claimed) == len({c.key.subject for c in claimed}) == 20
+
+
+def test_a_claim_whose_worker_died_runs_out(desk: BridgeDesk) -> None:
+    severe(desk)
+    first = claim(desk)
+    desk.now += 121 * SECOND
+    assert [c.key for c in claim(desk)] == [c.key for c in first]
+
+
+def test_a_newer_revision_stays_due(desk: BridgeDesk) -> None:
+    home = severe(desk)
+    (alert, _) = claim(desk)
+    desk.receive(home, home.seal(told(blood_pressure("190", "122", minutes=3))))
+    desk.store.deliveries.mark_delivered(alert, desk.now)
+    again = [c for c in claim(desk) if c.key.kind == "alert"]
+    assert [(c.key, c.wanted) for c in again] == [(alert.key, 2)]
+    desk.store.deliveries.mark_delivered(again[0], desk.now)
+    assert [c.key.kind for c in claim(desk)] == []
+
+
+def test_a_newer_revision_outlives_the_failure_of_an_older_one(desk: BridgeDesk) -> None:
+    home = severe(desk)
+    (alert, _) = claim(desk)
+    desk.receive(home, home.seal(told(blood_pressure("190", "122", minutes=3))))
+    desk.store.deliveries.mark_failed(alert, "refused", None)
+    assert desk.store.alerts.dead_letters() == []
+    assert [c.wanted for c in claim(desk) if c.key.kind == "alert"] == [2]
+
+
+def test_a_failure_is_tried_again_later_and_a_refusal_is_a_dead_letter(desk: BridgeDesk) -> None:
+    severe(desk)
+    alert, filed = claim(desk)
+    desk.store.deliveries.mark_failed(alert, "no answer", desk.now + 60 * SECOND)
+    desk.store.deliveries.mark_failed(filed, "x" * 1000, None)
+    assert claim(desk) == []
+    desk.now += 61 * SECOND
+    (again,) = claim(desk)
+    assert (again.key, again.attempts) == (alert.key, 1)
+    (letter,) = desk.store.alerts.dead_letters()
+    assert (letter.key, len(letter.last_error)) == (filed.key, 500)
+    assert desk.store.deliveries.waiting() == 1
+    desk.store.deliveries.retry_dead(letter.key, desk.now)
+    assert desk.store.alerts.dead_letters() == []
+    assert [c.key for c in claim(desk)] == [filed.key]
+    with pytest.raises(Rejected, match="no such dead letter"):
+        desk.store.deliveries.retry_dead(letter.key, desk.now)
+
+
+# --- what goes home ---
+
+
+def test_a_message_that_came_too_late_is_not_sent(desk: BridgeDesk) -> None:
+    severe(desk)
+    (alert,) = desk.store.alerts.open_alerts()
+    desk.store.alerts.acknowledge(alert.alert_id, "nurse-1", desk.now)
+    (due,) = desk.store.outgoing.messages_due(10, desk.now)
+    assert desk.store.outgoing.messages_due(10, desk.now + dt.timedelta(days=8)) == []
+    desk.store.outgoing.message_published(due)
+    assert desk.store.outgoing.messages_due(10, desk.now) == []
+
+
+def test_history_and_who_a_patient_is(desk: BridgeDesk) -> None:
+    severe(desk)
+    (one,) = desk.store.alerts.history("patient-1", Quantity.BLOOD_PRESSURE, desk.now - dt.timedelta(days=14))
+    assert one.patient == "patient-1"
+    known = desk.store.alerts.known_as("patient-1")
+    assert known is not None
+    assert known.value == "1"
+    assert desk.store.alerts.known_as("nobody") is None
+    assert desk.store.counts()["measurements"] == 1
+    assert desk.store.healthy()
+
+
+def test_a_full_disk_is_unreachable_and_leaves_what_was(desk: BridgeDesk) -> None:
+    home = severe(desk)
+    before = desk.everything()
+    with desk.store.engine.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    one = home.seal(told(blood_pressure("130", minutes=5)))
+    with pytest.raises(Unreachable, match="full"):
+        for _ in range(50):
+            desk.store.intake.accept(home.topic, one.data * 10, desk.now)
+    assert desk.everything() == before
