@@ -18,7 +18,7 @@ from wire_format.units import convert
 
 DAYS: Final = 14
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 46, 708, 14, 226
+LEFT, RIGHT, TOP, BOTTOM = 46, 628, 14, 226
 _LOW, _HIGH, _STEP = 40, 200, 40
 _MARGIN: Final = 10
 

@@ -124,10 +124,11 @@ def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) ->
     )
 
 
-def _urgency(alerts: Sequence[Alert]) -> tuple[bool, int, dt.datetime]:
+def _urgency(alerts: Sequence[Alert]) -> tuple[bool, int, dt.datetime, dt.datetime]:
     first = [a for a in alerts if a.state is AlertState.OPEN] or list(alerts)
     seen = all(a.state is not AlertState.OPEN for a in alerts)
-    return seen, min(_ORDER[a.finding.severity] for a in first), min(a.due_at for a in first)
+    level = min(_ORDER[a.finding.severity] for a in first)
+    return seen, level, min(a.due_at for a in first), min(a.finding.since for a in first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,164 @@
+"""The inbox page in a real browser: by keyboard alone, in both languages, on a phone, well to be read."""
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from cloud_bridge.api.server import serve_page
+from cloud_bridge.page_links import PageLinks
+from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.page_visitor import ZONE, fill
+from virtual_home.processes import free_port
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if CHROMIUM is None or DRIVER is None:
+    pytest.skip("SKIPPED PART: Chromium is not installed", allow_module_level=True)
+
+WIDE, PHONE = (1280, 1000), (360, 740)
+LUMINANCE = """
+const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
+const lum = (c) => { const [r, g, b] = rgb(c).map(v => v / 255)
+    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const back = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+    if (rgb(c)[3] !== 0) return c; } return 'rgb(255, 255, 255)'; };
+const seen = [...document.querySelectorAll('body *')].filter(e =>
+    [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.getClientRects().length
+    && !e.closest('svg') && !e.closest('.skip'));
+return seen.map(e => { const [a, b] = [lum(getComputedStyle(e).color), lum(back(e))];
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.textContent.trim().slice(0, 40)]; });
+"""
+
+
+@dataclass
+class Open:
+    """A browser in front of a filled inbox."""
+
+    browser: webdriver.Chrome
+    desk: BridgeDesk
+    address: str
+    told: list[bool]
+
+    def text(self) -> str:
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def focused(self) -> WebElement:
+        return self.browser.switch_to.active_element
+
+    def tab_to(self, tag: str) -> WebElement:
+        for _ in range(40):
+            self.focused().send_keys(Keys.TAB)
+            if self.focused().tag_name == tag:
+                return self.focused()
+        raise AssertionError(f"no {tag} can be reached by keyboard")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Open]:
+    desk, port, told = BridgeDesk(tmp_path), free_port(), []
+    fill(desk)
+    links = PageLinks(tmp_path / "links")
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(
+        serve_page(port, desk.store.alerts, links.redeem, lambda: told.append(True), ZONE)
+    )
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
+    thread.start()
+    browser = _browser(tmp_path)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        browser.get(f"{address}/enter?token={links.make()}")
+        yield Open(browser, desk, address, told)
+    finally:
+        browser.quit()
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join()
+        loop.close()
+        desk.close()
+
+
+def _browser(folder: Path) -> webdriver.Chrome:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en"]
+    if os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    for argument in (*arguments, f"--user-data-dir={folder}/profile"):
+        options.add_argument(argument)
+    # Nothing but loopback: any other name does not resolve.
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    browser.set_window_size(*WIDE)
+    return browser
+
+
+def test_seen_by_keyboard_alone(page: Open) -> None:
+    assert "Patient 1" in page.text()
+    assert page.browser.title == "Inbox: 3 waiting"
+    name = page.tab_to("input")
+    name.send_keys("nurse-7", Keys.TAB)
+    button = page.focused()
+    assert (button.tag_name, button.text) == ("button", "I have seen it")
+    assert button.value_of_css_property("outline-style") != "none"
+    button.send_keys(Keys.ENTER)
+    WebDriverWait(page.browser, 10).until(lambda _: "Seen. The home was told." in page.text())
+    assert page.told == [True]
+    assert page.browser.title == "Inbox: 2 waiting"
+    seen = [a for a in page.desk.store.alerts.open_alerts() if a.acknowledged_by == "nurse-7"]
+    assert len(seen) == 1
+
+
+def test_the_first_stop_is_the_way_past_the_header(page: Open) -> None:
+    body = page.browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert page.focused().text == "Skip to the inbox"
+    page.focused().send_keys(Keys.ENTER)
+    assert page.browser.current_url.endswith("#main")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_everything_can_be_read(page: Open, language: str, size: tuple[int, int]) -> None:
+    page.browser.set_window_size(*size)
+    page.browser.get(f"{page.address}/?lang={language}")
+    assert page.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
+    page.browser.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    ratios = page.browser.execute_script(LUMINANCE)  # type: ignore[no-untyped-call]  # selenium's
+    assert len(ratios) > 40
+    assert [(ratio, text) for ratio, text in ratios if ratio < 7] == []
+    width = page.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")  # type: ignore[no-untyped-call]  # selenium's
+    assert width[0] <= width[1]
+    small = page.browser.execute_script(  # type: ignore[no-untyped-call]  # selenium's
+        "return [...document.querySelectorAll('button, input:not([type=hidden])')]"
+        ".map(e => e.getBoundingClientRect().height).filter(h => h < 44)"
+    )
+    assert small == []
+    assert page.browser.execute_script("return parseFloat(getComputedStyle(document.body).fontSize)") >= 18  # type: ignore[no-untyped-call]  # selenium's
+
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_fails(page: Open) -> None:
+    loaded = page.browser.execute_script(  # type: ignore[no-untyped-call]  # selenium's
+        "return performance.getEntriesByType('resource').map(e => e.name)"
+    )
+    assert all(name.startswith(page.address) for name in loaded)
+    errors = [line for line in page.browser.get_log("browser") if line["level"] == "SEVERE"]
+    assert [line for line in errors if "favicon" not in line["message"]] == []
+
+
+def test_severity_is_said_in_words_and_shape(page: Open) -> None:
+    levels = page.browser.find_elements(By.CLASS_NAME, "level")
+    assert [level.text.split(" ·")[0] for level in levels] == ["▲ Severe"] * 3
+    picture = page.browser.find_element(By.TAG_NAME, "svg")
+    assert "29 readings" in (picture.get_attribute("aria-label") or "")

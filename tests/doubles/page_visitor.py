@@ -1,0 +1,96 @@
+"""The inbox page over a real store, and somebody who opens it without a browser."""
+
+import datetime as dt
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx
+
+from cloud_bridge.api.app import Page, create_app
+from cloud_bridge.page_links import PageLinks
+from tests.doubles.bridge_desk import BridgeDesk, told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import blood_pressure
+from wire_format.measurement import Remark
+from wire_format.nomenclature import Unit
+
+HOST = "127.0.0.1:8600"
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+def fill(desk: BridgeDesk) -> None:
+    """Two weeks of one person with a severe end, a second person, and a home where nobody is known."""
+    home = SealingHome()
+    for day in range(-13, 0):
+        for minute in (0, 2):
+            m = blood_pressure(str(128 + day % 9), str(78 + day % 5), minutes=day * 1440 + minute)
+            desk.receive(home, home.seal(told(m)))
+    kilopascals = blood_pressure("17.6", "10.9", unit=Unit.KPA, minutes=-600, remarks=(Remark.CLOCK_AHEAD,))
+    untimed = blood_pressure("131", "81", minutes=None)
+    for m in (
+        kilopascals,
+        untimed,
+        blood_pressure("192", "124", minutes=10),
+        blood_pressure("188", "122", minutes=14),
+    ):
+        desk.receive(home, home.seal(told(m)))
+    desk.receive(home, home.seal(told(blood_pressure("185", "99", minutes=18), "p-2")))
+    desk.receive(home, home.seal([blood_pressure("190", "101", minutes=21)]))
+
+
+class Visitor:
+    """A browser's memory: cookies, the last page, and the token of its forms."""
+
+    def __init__(self, folder: Path, *, filled: bool = True) -> None:
+        self.desk = BridgeDesk(folder)
+        self.told: list[bool] = []
+        self.links = PageLinks(folder / "links")
+        if filled:
+            fill(self.desk)
+        page = Page(
+            self.desk.store.alerts,
+            self.links.redeem,
+            lambda: self.told.append(True),
+            lambda: self.desk.now,
+            ZONE,
+            frozenset({HOST, "localhost:8600"}),
+        )
+        self.app = create_app(page)
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.app), base_url=f"http://{HOST}", follow_redirects=True
+        )
+
+    async def enter(self, language: str = "en") -> httpx.Response:
+        self.http.headers["accept-language"] = language
+        return await self.http.get(f"/enter?token={self.links.make()}")
+
+    async def inbox(self) -> str:
+        return (await self.http.get("/")).text
+
+    async def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', await self.inbox())
+        assert found is not None
+        return found[1]
+
+    async def acknowledge(self, alert: object, **changes: str) -> httpx.Response:
+        form = {"csrf": await self.csrf(), "name": "nurse-7", **changes}
+        return await self.http.post(f"/alerts/{alert}/acknowledge", data=form)
+
+    def later(self, **passed: float) -> None:
+        self.desk.now += dt.timedelta(**passed)
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        self.desk.close()
+
+
+@asynccontextmanager
+async def visitor(folder: Path, *, filled: bool = True) -> AsyncIterator[Visitor]:
+    one = Visitor(folder, filled=filled)
+    try:
+        yield one
+    finally:
+        await one.close()

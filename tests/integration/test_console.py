@@ -1,0 +1,219 @@
+"""The inbox page: who may come in, what it says in both languages, and what wrong input does (nothing)."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from babel.messages.extract import extract
+
+from cloud_bridge.alerts import AlertState
+from cloud_bridge.api.session import COOKIE
+from cloud_bridge.console.language import chosen, language
+from cloud_bridge.store.base import ClaimedDelivery
+from tests.doubles.page_visitor import HOST, visitor
+
+# --- coming in ---
+
+
+async def test_a_link_opens_the_page_once(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        token = one.links.make()
+        answer = await one.http.get(f"/enter?token={token}", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert (await one.http.get("/")).status_code == 200
+        one.http.cookies.clear()
+        again = await one.http.get(f"/enter?token={token}")
+        assert again.status_code == 403
+        assert "cloud-bridge link" in again.text
+
+
+@pytest.mark.parametrize("path", ["/", "/?lang=en"])
+async def test_nobody_comes_in_without_a_link(tmp_path: Path, path: str) -> None:
+    async with visitor(tmp_path) as one:
+        for cookie in (None, "guessed"):
+            if cookie:
+                one.http.cookies.set(COOKIE, cookie, domain="127.0.0.1")
+            answer = await one.http.get(path)
+            assert answer.status_code == 403
+            assert "Patient" not in answer.text
+        for token in ("", "x", "../../etc/passwd"):
+            assert (await one.http.get("/enter", params={"token": token})).status_code == 403
+        post = await one.http.post(f"/alerts/{UUID(int=1)}/acknowledge", data={"csrf": "x", "name": "y"})
+        assert post.status_code == 403
+
+
+async def test_a_session_ends(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        assert (await one.enter()).status_code == 200
+        one.later(hours=13)
+        assert (await one.http.get("/")).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "kiteline.example:8600", ""])
+async def test_another_name_for_loopback_is_refused(tmp_path: Path, host: str) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        answer = await one.http.get("/", headers={"host": host})
+        assert answer.status_code == 421
+        assert "Patient" not in answer.text
+
+
+async def test_every_answer_is_locked_down(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        for path in ("/", "/health", "/page.css", "/enter", "/nowhere"):
+            headers = (await one.http.get(path)).headers
+            assert headers["content-security-policy"].startswith("default-src 'none'")
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+            assert headers["referrer-policy"] == "same-origin"
+        assert (await one.http.get("/health")).json() == {"status": "ok"}
+        for path in ("/docs", "/openapi.json", "/redoc"):
+            assert (await one.http.get(path)).status_code == 404
+
+
+# --- acknowledging ---
+
+
+async def test_seen_is_seen_once_and_the_home_is_told(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        first = one.desk.store.alerts.open_alerts()[0]
+        page = await one.acknowledge(first.alert_id, name="  Nurse   Seven ")
+        assert page.status_code == 200
+        assert "Seen. The home was told." in page.text
+        now = one.desk.store.alerts.alert(first.alert_id)
+        assert now is not None
+        assert (now.state, now.acknowledged_by) == (AlertState.ACKNOWLEDGED, "Nurse Seven")
+        assert one.told == [True]
+        await one.acknowledge(first.alert_id)
+        assert one.told == [True]
+        assert len(one.desk.store.outgoing.messages_due(10, one.desk.now)) == 1
+        # The name is remembered, so that the next one is one press.
+        assert 'value="Nurse Seven"' in await one.inbox() or 'value="nurse-7"' in await one.inbox()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "says"),
+    [
+        ({"csrf": "forged"}, 403, "too old"),
+        ({"csrf": ""}, 403, "too old"),
+        ({"name": "   "}, 422, "write your name"),
+        ({"name": "x" * 65}, 422, "write your name"),
+    ],
+)
+async def test_a_wrong_form_changes_nothing_and_says_so(
+    tmp_path: Path, changes: dict[str, str], status: int, says: str
+) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        before = one.desk.everything()
+        answer = await one.acknowledge(one.desk.store.alerts.open_alerts()[0].alert_id, **changes)
+        assert answer.status_code == status
+        assert says in answer.text
+        assert one.desk.everything() == before
+
+
+@pytest.mark.parametrize("alert", [UUID(int=1), "nonsense", "%00"])
+async def test_an_item_that_is_not_there(tmp_path: Path, alert: object) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        answer = await one.acknowledge(alert)
+        assert answer.status_code == 404
+        assert "no such item" in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "http://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}]
+)
+async def test_another_sites_form_is_refused(tmp_path: Path, headers: dict[str, str]) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        alert = one.desk.store.alerts.open_alerts()[0].alert_id
+        form = {"csrf": await one.csrf(), "name": "n"}
+        answer = await one.http.post(f"/alerts/{alert}/acknowledge", data=form, headers=headers)
+        assert answer.status_code == 403
+        assert one.told == []
+        own = await one.http.post(
+            f"/alerts/{alert}/acknowledge", data=form, headers={"origin": f"http://{HOST}"}
+        )
+        assert own.status_code == 200
+
+
+# --- what it says ---
+
+
+async def test_it_is_a_queue_of_people(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        page = await one.inbox()
+        titles = re.findall(r"<h3[^>]*>([^<]+)", page)
+        assert titles == ["Patient 1", "Patient 2", "Someone in home gw-1 "]
+        assert "Severe, confirmed by a second reading: 192/124 mmHg" in page
+        assert "Who was it?" in page
+        # The device's own digits in its own unit, and what is unknown said to be unknown.
+        assert "17.6/10.9 kPa, pulse 72" in page
+        assert "time unknown" in page
+        assert "clock ahead" in page
+        assert page.count("<circle") == 29
+        one.later(hours=1)
+        assert "overdue" in await one.inbox()
+
+
+async def test_an_empty_inbox_says_so(tmp_path: Path) -> None:
+    async with visitor(tmp_path, filled=False) as one:
+        await one.enter()
+        assert "Nobody waits." in await one.inbox()
+
+
+async def test_what_the_hospital_did_not_take_is_said(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        claimed: list[ClaimedDelivery] = one.desk.store.deliveries.claim_deliveries(one.desk.now, 1)
+        one.desk.store.deliveries.mark_failed(claimed[0], "refused <b>it</b>", None)
+        page = await one.inbox()
+        assert "Not delivered to the hospital&#39;s system: 1." in page
+        assert "refused &lt;b&gt;it&lt;/b&gt;" in page
+
+
+async def test_it_speaks_chinese(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        page = (await one.enter("zh-CN,zh;q=0.9,en;q=0.5")).text
+        assert '<html lang="zh-Hans">' in page
+        assert "重度升高" in page
+        assert "我已看到" in page
+        page = (await one.http.get("/?lang=en")).text
+        assert '<html lang="en">' in page
+        assert '<html lang="en">' in await one.inbox()
+
+
+def test_languages_are_chosen_as_asked() -> None:
+    for asked, accepted, expected in [
+        ("zh-Hans", "en", "zh-Hans"),
+        ("xx", "en", "en"),
+        (None, "zh-TW", "zh-Hans"),
+        (None, "de, fr;q=0.5", "en"),
+        (None, "", "en"),
+    ]:
+        assert chosen(asked, accepted).tag == expected
+
+
+def test_every_sentence_has_its_chinese() -> None:
+    folder = files("cloud_bridge")
+    sentences: set[str] = set()
+    for part in ("console/templates", "console", "api"):
+        for path in (Path(str(folder)) / part).glob("*"):
+            if path.suffix == ".py":
+                with path.open("rb") as file:
+                    sentences |= {str(m) for _, m, *_ in extract("python", file, keywords={"say": None})}
+            elif path.suffix == ".html":
+                found = re.findall(r"""say\((["'])(.+?)\1""", path.read_text())
+                sentences |= {text for _, text in found}
+    sentences |= {"Severe", "High", "Routine", "confirmed", "not yet confirmed by a second reading"}
+    assert len(sentences) > 25
+    chinese = language("zh-Hans").sentences
+    assert sorted(s for s in sentences if s not in chinese) == []

@@ -1,0 +1,186 @@
+"""Delivery and work orders over the real store: until 2xx, once each, and what people did comes back."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cloud_bridge.alerts import AlertState
+from cloud_bridge.connectors.base import ReadingOrder, WorkReport, WorkState
+from cloud_bridge.delivery import LONGEST_PAUSE_S, DeliveryLoop
+from cloud_bridge.steps import Step
+from cloud_bridge.work_orders import WorkOrders
+from service_kit.log import silent
+from tests.doubles.bridge_connector import ScriptedConnector
+from tests.doubles.bridge_desk import BridgeDesk, assigned, told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import blood_pressure
+from wire_format.errors import Misconfigured, Rejected, Unreachable
+
+FAILURES = [Unreachable("no answer"), Misconfigured("who are you"), KeyError("a bug of ours")]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
+    made = BridgeDesk(tmp_path)
+    home = SealingHome()
+    made.receive(home, home.seal(told(blood_pressure("192", "124"))))
+    yield made
+    made.close()
+
+
+def loop(desk: BridgeDesk, connector: ScriptedConnector, steps: list[Step] | None = None) -> DeliveryLoop:
+    def observe(step: Step, _facts: object) -> None:
+        if steps is not None:
+            steps.append(step)
+
+    return DeliveryLoop(desk.store.deliveries, {"fhir": connector}, lambda: desk.now, observe, log=silent())
+
+
+async def test_everything_due_is_delivered_once(desk: BridgeDesk) -> None:
+    connector, steps = ScriptedConnector(), []
+    one = loop(desk, connector, steps)
+    assert await one.round() == 2
+    assert await one.round() == 0
+    assert len(connector.alerts) == 1
+    assert len(connector.taken) == 2
+    assert sorted(set(steps)) == sorted({Step.DELIVERY_CLAIMED, Step.DELIVERY_CONFIRMED, Step.DELIVERED})
+    assert desk.store.deliveries.waiting() == 0
+    order = next(o for o in connector.taken if isinstance(o, ReadingOrder))
+    assert order.care.patient.value == "1"
+    assert order.gateway.system_id == "dca632fffe010203"
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_what_fails_is_tried_again_later(desk: BridgeDesk, failure: Exception) -> None:
+    connector = ScriptedConnector(failure)
+    one = loop(desk, connector)
+    await one.round()
+    assert len(connector.taken) == 1
+    assert await one.round() == 0
+    desk.now += dt.timedelta(seconds=3)
+    assert await one.round() == 1
+    assert len(connector.taken) == 2
+    assert desk.store.alerts.dead_letters() == []
+
+
+async def test_pauses_grow_and_are_bounded(desk: BridgeDesk) -> None:
+    connector = ScriptedConnector(*[Unreachable("no answer")] * 60)
+    one = loop(desk, connector)
+    for _ in range(30):
+        await one.round()
+        desk.now += dt.timedelta(seconds=LONGEST_PAUSE_S + 1)
+    assert connector.failures == []
+    assert await one.round() == 2
+    assert len(connector.taken) == 2
+
+
+async def test_what_is_refused_is_a_dead_letter_that_people_can_retry(desk: BridgeDesk) -> None:
+    connector = ScriptedConnector(Rejected("unknown patient"), Rejected("unknown patient"))
+    one = loop(desk, connector)
+    await one.round()
+    letters = desk.store.alerts.dead_letters()
+    assert [letter.last_error for letter in letters] == ["unknown patient"] * 2
+    desk.now += dt.timedelta(days=1)
+    assert await one.round() == 0
+    for letter in letters:
+        desk.store.deliveries.retry_dead(letter.key, desk.now)
+    assert await one.round() == 2
+    assert len(connector.taken) == 2
+
+
+async def test_a_reading_that_is_nobodys_any_more_is_not_filed(desk: BridgeDesk) -> None:
+    connector = ScriptedConnector()
+    home = SealingHome(outbox=2)
+    m = blood_pressure("192", "124")
+    desk.receive(home, home.seal([assigned(m, None, later=60)]))
+    await loop(desk, connector).round()
+    assert [o for o in connector.taken if isinstance(o, ReadingOrder)] == []
+    assert [o.alert.state for o in connector.alerts] == [AlertState.WITHDRAWN]
+
+
+async def test_without_a_connector_it_waits(desk: BridgeDesk) -> None:
+    one = DeliveryLoop(desk.store.deliveries, {}, lambda: desk.now, log=silent())
+    await one.round()
+    assert desk.store.deliveries.waiting() == 2
+
+
+async def test_the_loop_wakes_at_once(desk: BridgeDesk) -> None:
+    connector = ScriptedConnector()
+    one = loop(desk, connector)
+    running = asyncio.create_task(one.run())
+    async with asyncio.timeout(10):
+        while len(connector.taken) < 2:  # noqa: ASYNC110 - the store is asked in another thread
+            await asyncio.sleep(0.01)
+        home = SealingHome(outbox=2)
+        desk.receive(home, home.seal(told(blood_pressure("130", minutes=5))))
+        one.wake()
+        while len(connector.taken) < 3:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+# --- what people did ---
+
+
+async def orders(desk: BridgeDesk, connector: ScriptedConnector, heard: list[bool]) -> WorkOrders:
+    await loop(desk, connector).round()
+    return WorkOrders(
+        desk.store.alerts,
+        connector,
+        lambda: desk.now,
+        interval_s=0.01,
+        log=silent(),
+        on_acknowledged=lambda: heard.append(True),
+    )
+
+
+async def test_the_nurses_own_system_acknowledges_and_closes(desk: BridgeDesk) -> None:
+    connector, heard = ScriptedConnector(), []
+    asking = await orders(desk, connector, heard)
+    (alert,) = desk.store.alerts.open_alerts()
+    for state, expected in [
+        (WorkState.WAITING, AlertState.OPEN),
+        (WorkState.REFUSED, AlertState.OPEN),
+        (WorkState.ACCEPTED, AlertState.ACKNOWLEDGED),
+        (WorkState.ACCEPTED, AlertState.ACKNOWLEDGED),
+        (WorkState.COMPLETED, AlertState.COMPLETED),
+    ]:
+        connector.reports = [WorkReport(alert.alert_id, state, "Practitioner/7", desk.now)]
+        await asking.round()
+        now = desk.store.alerts.alert(alert.alert_id)
+        assert now is not None
+        assert now.state is expected
+    assert heard == [True, True]
+    assert now.acknowledged_by == "Practitioner/7"
+    # What is finished is not asked about any more.
+    asked = len(connector.asked)
+    await asking.round()
+    assert len(connector.asked) == asked
+
+
+async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
+    connector, heard = ScriptedConnector(), []
+    asking = await orders(desk, connector, heard)
+    connector.failures = [Unreachable("away"), Misconfigured("who are you"), Rejected("what")]
+    running = asyncio.create_task(asking.run())
+    async with asyncio.timeout(10):
+        while len(connector.asked) < 5:  # noqa: ASYNC110 - the store is asked in another thread
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_nothing_is_asked_before_the_system_has_it(desk: BridgeDesk) -> None:
+    connector = ScriptedConnector()
+    asking = WorkOrders(
+        desk.store.alerts, connector, lambda: desk.now, interval_s=1, log=silent(), on_acknowledged=list
+    )
+    await asking.round()
+    assert connector.asked == []
