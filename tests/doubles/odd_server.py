@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager, suppress
 
 
 @asynccontextmanager
-async def odd_server(*answers: bytes | None) -> AsyncIterator[str]:
-    """Serve `answers` one after the other, the last one for ever; None never answers. Yield the base URL."""
+async def odd_server(*answers: bytes | None, heard: list[bytes] | None = None) -> AsyncIterator[str]:
+    """Serve `answers` one after the other, the last one for ever; None never answers. Yield the base URL.
+
+    `heard` is given every request as it came.
+    """
     left = list(answers)
     serving: set[asyncio.Task[None]] = set()
 
@@ -18,7 +21,9 @@ async def odd_server(*answers: bytes | None) -> AsyncIterator[str]:
         head = await reader.readuntil(b"\r\n\r\n")
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
-                await reader.readexactly(int(line.split(b":")[1]))
+                head += await reader.readexactly(int(line.split(b":")[1]))
+        if heard is not None:
+            heard.append(head)
         answer = left.pop(0) if len(left) > 1 else left[0]
         if answer is None:
             await reader.read()  # until the other side gives up

@@ -159,7 +159,7 @@ async def test_it_is_a_queue_of_people(tmp_path: Path) -> None:
         assert "17.6/10.9 kPa, pulse 72" in page
         assert "time unknown" in page
         assert "clock ahead" in page
-        assert page.count("<circle") == 29
+        assert page.count("<circle") == 30
         one.later(hours=1)
         assert "overdue" in await one.inbox()
 

@@ -1,0 +1,174 @@
+"""The bridge's configuration, enrolment, page links and command line: mistakes are named in words."""
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloud_bridge.config import load
+from cloud_bridge.enrolment import enrol
+from cloud_bridge.page_links import PageLinks
+from service_kit.key_files import write_private, write_public
+from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.edge_readings import bridge_keys, gateway_keys
+from wire_format.errors import Misconfigured
+
+NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
+GOOD = """
+site = "ward"
+state = "{folder}/state"
+[keys]
+bridge = "{folder}/bridge.key"
+[broker]
+host = "127.0.0.1"
+port = 1883
+"""
+PAGE = """
+[page]
+port = 8600
+"""
+HOME = """
+[gateway]
+name = "gw-2"
+keys = "gateway.pub"
+system_id = "dca632fffe010203"
+[[person]]
+pseudonym = "p-1"
+patient = "patient-9"
+language = "zh-Hans"
+identifier = { system = "https://h.example/p", value = "9" }
+nurse = { system = "https://h.example/s", value = "n" }
+physician = { system = "https://h.example/s", value = "d" }
+organization = { system = "https://h.example/o", value = "w" }
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "bridge.toml"
+    path.write_text(text.replace("{folder}", str(folder)))
+    return path
+
+
+def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    assert config.database_url == f"sqlite:///{tmp_path}/state/bridge.sqlite"
+    assert (config.destinations, config.staff_language, config.zone) == ((), "en", "UTC")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("site", "siet"), "'site' is missing.*'siet' is not known"),
+        (('"ward"', '"a/b"'), "site: 'a/b' cannot be part of a topic"),
+        (("1883", "99999"), "'broker.port' is wrong"),
+        (("[broker]", '[fhir]\nbase_url = "nonsense"\n[broker]'), "'fhir.base_url' is wrong"),
+        (('site = "ward"', 'site = "ward"\nzone = "Mars/Base"'), "Asia/Shanghai"),
+        (("[keys]", "[keys"), "is no TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_write(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        load(written(tmp_path, GOOD.replace(*change)))
+
+
+def test_a_missing_file_and_a_missing_secret(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        load(tmp_path / "nowhere.toml")
+    text = GOOD + '\n[fhir]\nbase_url = "http://127.0.0.1/fhir"\ntoken_file = "{folder}/none"\n'
+    fhir = load(written(tmp_path, text)).fhir
+    assert fhir is not None
+    with pytest.raises(Misconfigured, match=r"fhir\.token_file"):
+        fhir.token()
+
+
+# --- enrolment ---
+
+
+def test_a_home_is_enrolled_from_one_file(tmp_path: Path) -> None:
+    write_public(tmp_path / "gateway.pub", gateway_keys().public)
+    (tmp_path / "home.toml").write_text(HOME)
+    desk = BridgeDesk(tmp_path)
+    for _ in range(2):
+        entry = enrol(tmp_path / "home.toml", "ward", desk.store.registry, NOW)
+    assert [p.pseudonym for p in entry.person] == ["p-1"]
+    known = desk.store.registry.gateway("gw-2")
+    assert known is not None
+    assert (known.keys, known.system_id) == (gateway_keys().public, "dca632fffe010203")
+    identifier = desk.store.alerts.known_as("patient-9")
+    assert identifier is not None
+    assert identifier.value == "9"
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("dca632fffe010203", "DC-A6"), "gateway.system_id"),
+        (('name = "gw-2"', 'name = "gw 2"'), "gateway.name"),
+        (("gateway.pub", "other.pub"), "other.pub cannot be read"),
+        (('"n" }', '"" }'), "nurse.value"),
+    ],
+)
+def test_a_wrong_enrolment_is_refused(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    write_public(tmp_path / "gateway.pub", gateway_keys().public)
+    (tmp_path / "home.toml").write_text(HOME.replace(*change))
+    desk = BridgeDesk(tmp_path)
+    with pytest.raises(Misconfigured, match=says):
+        enrol(tmp_path / "home.toml", "ward", desk.store.registry, NOW)
+    assert desk.store.registry.gateway("gw-2") is None
+    desk.close()
+
+
+# --- links and commands ---
+
+
+def test_a_link_works_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    links = PageLinks(tmp_path / "links")
+    token = links.make()
+    (file,) = (tmp_path / "links").iterdir()
+    assert token not in file.name
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert links.redeem(token)
+    assert not links.redeem(token)
+    assert not links.redeem("")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cloud_bridge.cli", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_line_does_what_an_administrator_needs(tmp_path: Path) -> None:
+    made = command("keys", "--private", f"{tmp_path}/bridge.key", "--public", f"{tmp_path}/bridge.pub")
+    assert set(json.loads(made.stdout)) == {"sealing", "receipts", "messages"}
+    assert (tmp_path / "bridge.key").stat().st_mode & 0o777 == 0o600
+    again = command("keys", "--private", f"{tmp_path}/bridge.key", "--public", f"{tmp_path}/bridge.pub")
+    assert (again.returncode, "never overwritten" in again.stderr) == (2, True)
+    write_public(tmp_path / "gateway.pub", gateway_keys().public)
+    (tmp_path / "home.toml").write_text(HOME)
+    config = str(written(tmp_path, GOOD + PAGE))
+    enrolled = command("enrol", f"{tmp_path}/home.toml", "--config", config)
+    assert json.loads(enrolled.stdout) == {"gateway": "gw-2", "people": 1}
+    status = json.loads(command("status", "--config", config).stdout)
+    assert (status["measurements"], status["dead_letters"]) == (0, [])
+    link = command("link", "--config", config).stdout
+    assert link.startswith("http://127.0.0.1:8600/enter?token=")
+    retried = command("retry", "alert", "00000000-0000-0000-0000-000000000001", "fhir", "--config", config)
+    assert (retried.returncode, "no such dead letter" in retried.stderr) == (1, True)
+
+
+def test_without_a_page_there_is_no_link(tmp_path: Path) -> None:
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    found = command("link", "--config", str(written(tmp_path, GOOD)))
+    assert (found.returncode, "write [page] with a port" in found.stderr) == (2, True)
+
+
+def test_keys_that_others_may_read_are_refused(tmp_path: Path) -> None:
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    (tmp_path / "bridge.key").chmod(0o644)
+    found = command("status", "--config", str(written(tmp_path, GOOD)))
+    assert (found.returncode, "Others may read" in found.stderr) == (2, True)
