@@ -26,7 +26,7 @@ storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every 
 	@$(BIN)/virtual-home storm
 
 bench: $(STAMPS)/venv $(STAMPS)/debian-demo ## Measure speed and memory
-	@$(BIN)/python -m pytest tests/bench --quiet -s
+	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"
 
 lock: $(STAMPS)/venv ## Renew the locks
 	@scripts/lock.sh
