@@ -54,13 +54,17 @@ class InfluxSection(Section):
 
 
 class Config(Section):
-    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form."""
+    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form.
+
+    `claim_s`: how long a worker may take over a delivery, until another one takes it over.
+    """
 
     site: str
     state: Path
     database: str | None = None
     staff_language: str = "en"
     zone: str = "UTC"
+    claim_s: float = Field(default=120, ge=1)
     keys: KeyPaths
     broker: BrokerSection
     page: PageSection | None = None

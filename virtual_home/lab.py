@@ -71,6 +71,7 @@ site = "{site}"
 state = "{folder}/bridge"
 staff_language = "{language}"
 zone = "Asia/Shanghai"
+claim_s = 10
 
 [keys]
 bridge = "{folder}/bridge/bridge.key"
