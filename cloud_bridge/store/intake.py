@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, select, update
+from sqlalchemy import Connection, Engine, and_, func, select, update
 
 from cloud_bridge.alerts import Alert
 from cloud_bridge.rules.base import Finding, Reading, Settings
@@ -19,6 +19,7 @@ from wire_format.measurement import Measurement
 from wire_format.receipt import Verdict
 from wire_format.statements import Assignment, Redating
 
+REFUSED_KEPT: Final = 10_000
 REPETITION_WITHIN: Final = dt.timedelta(minutes=5)
 
 
@@ -73,7 +74,10 @@ class IntakeTransaction:
         )
 
     def refuse(self, message: InboxMessage, reason: str) -> None:
-        """Keep what no enrolled gateway signed."""
+        """Keep what no enrolled gateway signed, as evidence: the newest of it, since anybody could send it."""
+        table = schema.refused
+        newest = self._db.scalar(select(func.max(table.c.id))) or 0
+        self._db.execute(table.delete().where(table.c.id <= newest - REFUSED_KEPT))
         self._db.execute(
             schema.refused.insert().values(
                 topic=message.topic, data=message.data, reason=reason, received_at=message.received_at
