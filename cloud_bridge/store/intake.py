@@ -74,7 +74,7 @@ class IntakeTransaction:
         )
 
     def refuse(self, message: InboxMessage, reason: str) -> None:
-        """Keep what no enrolled gateway signed, as evidence: the newest of it, since anybody could send it."""
+        """Keep what no enrolled gateway signed, as evidence: the newest of it, for anybody could send it."""
         table = schema.refused
         newest = self._db.scalar(select(func.max(table.c.id))) or 0
         self._db.execute(table.delete().where(table.c.id <= newest - REFUSED_KEPT))
