@@ -195,6 +195,10 @@ class Lab:
         enrolment = str(self.folder / "home" / "enrolment.toml")
         await _run("cloud_bridge.cli", "enrol", enrolment, "--config", str(self.folder / "bridge.toml"))
 
+    async def ask_again(self) -> None:
+        """Ask the home to send everything again, as an administrator does."""
+        await _run("cloud_bridge.cli", "resend", GATEWAY, "--config", str(self.folder / "bridge.toml"))
+
     async def home_status(self) -> dict[str, Any]:
         """Return what `edge-agent status` says of the home's outbox."""
         status: dict[str, Any] = json.loads(

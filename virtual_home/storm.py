@@ -23,6 +23,7 @@ from wire_format.errors import Unreachable
 
 PATIENTS_ACKNOWLEDGED: Final = 10
 USED_AGAIN_S: Final = 5.0
+ENVELOPES: Final = "SELECT count(*) FROM envelope"
 CALM_S: Final = 200.0
 """Longer than a claim that a killed worker holds."""
 WINDOW: Final = (
@@ -240,11 +241,19 @@ class Storm:
         }
 
     async def _send_everything_again(self) -> None:
-        """Deliver a whole day once more, and wait until the hospital has confirmed all of it."""
+        """Let the home send its whole day once more, and deliver all of it once more."""
+        envelopes, published = count(self.lab.database, ENVELOPES), self._count("published")
         await self.lab.bridge.stop()
+        await self.lab.ask_again()
         deliver_all_again(self.lab.database)
         await self.lab.bridge.start()
-        await self.lab.until(lambda: idle(self.lab.database), "everything is delivered again", CALM_S)
+
+        def sent() -> bool:
+            return self._count("published") >= published + envelopes and idle(self.lab.database)
+
+        await self.lab.until(sent, "everything is sent and delivered again", CALM_S)
+        if count(self.lab.database, ENVELOPES) != envelopes:
+            raise Unreachable("Sending again made new envelopes.")
 
     async def _resources(self) -> set[str]:
         kinds = ("Observation", "Device", "DetectedIssue", "Task", "CommunicationRequest", "Provenance")

@@ -29,7 +29,7 @@ class SqlStore:
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
         self.intake = Intake(self.engine, destinations)
-        self.outgoing = Outgoing(self.engine)
+        self.outgoing = Outgoing(self.engine, sealer)
         self.alerts = SqlAlerts(self.engine, destinations, sealer)
         self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts)
 
