@@ -75,7 +75,7 @@ def queue_message(
 ) -> None:
     """Seal a message to a gateway under its next sequence, within the caller's transaction."""
     table = schema.gateway
-    row = connection.execute(select(table).where(table.c.name == gateway)).one()
+    row = connection.execute(select(table).where(table.c.name == gateway).with_for_update()).one()
     sequence = row.downlink_sequence + 1
     header = DownlinkHeader(gateway, sequence, now, now + MESSAGE_LIVES)
     data = sealer(message, header, load_keys(row.keys, GatewayPublic).sealing)
