@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from cloud_bridge.connectors.base import AlertOrder, Connector, ReadingOrder
+from cloud_bridge.connectors.base import Connector, Order
 from cloud_bridge.steps import Step, StepObserver, nobody
 from cloud_bridge.store.base import ClaimedDelivery, Deliveries
 from service_kit.log import Log, scene
@@ -97,7 +97,7 @@ class DeliveryLoop:
         if order is not None:
             await connector.deliver(order)
 
-    def _load(self, claimed: ClaimedDelivery) -> ReadingOrder | AlertOrder | None:
+    def _load(self, claimed: ClaimedDelivery) -> Order | None:
         if claimed.key.kind == "alert":
             return self.deliveries.load_alert_order(claimed.key.subject)
         return self.deliveries.load_reading_order(claimed.key.subject)

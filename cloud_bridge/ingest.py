@@ -28,7 +28,7 @@ from cloud_bridge.store.base import InboxMessage, Registry
 from cloud_bridge.store.intake import Intake, IntakeTransaction
 from cloud_bridge.store.rows import dump
 from wire_format.codec import ITEM_TYPES, Item, UnknownItem, decode_items
-from wire_format.envelope import EnvelopeHeader, digest_of, open_sealed, read_header
+from wire_format.envelope import FIRST_PREVIOUS, EnvelopeHeader, digest_of, open_sealed, read_header
 from wire_format.errors import Rejected, Untrusted
 from wire_format.keys import OpenKey, VerifyKey
 from wire_format.measurement import Measurement
@@ -99,10 +99,12 @@ class Ingest:
         )
 
     def judge_again(self, subjects: Iterable[str]) -> None:
-        """Judge subjects whose time has come although nothing new arrived."""
-        for subject in subjects:
+        """Judge subjects whose time has come, or who got their people, although nothing new arrived."""
+        for due in subjects:
+            now = self._clock()
             with self._intake.transaction() as transaction:
-                judge(transaction, subject, self._clock())
+                for subject in sorted(transaction.due_subjects(due, now)):
+                    judge(transaction, subject, now)
 
     def _refuse(self, message: InboxMessage, error: Exception) -> None:
         self._log.error("message_refused", kind=type(error).__name__, reason=str(error))
@@ -118,6 +120,7 @@ class Ingest:
         try:
             opened = open_sealed(message.data, self._signer(topic.site, topic.gateway), self._keys)
             items = decode_items(opened.payload)
+            _check_origin(items, header.gateway)
         except (Rejected, Untrusted) as error:
             return Opened(header, digest_of(message.data), (), str(error))
         return Opened(header, opened.digest, items, None)
@@ -152,15 +155,17 @@ class Ingest:
     def _append(self, transaction: IntakeTransaction, opened: Opened, *, forked: bool) -> Sequence[UUID]:
         touched: set[UUID] = set()
         revised: list[UUID] = []
+        repeated: set[UUID] = set()
         boots: set[UUID] = set()
         for item in opened.items:
             match item:
                 case Measurement():
                     if transaction.add_measurement(item, opened.digest, forked=forked):
                         revised.append(item.measurement_id)
+                    repeated |= transaction.mark_repetitions(item)
                     touched.add(item.measurement_id)
                 case Assignment() | Redating():
-                    transaction.add_statement(item, opened.digest)
+                    transaction.add_statement(item, opened.header.gateway, opened.digest)
                     touched |= {item.measurement_id} if item.measurement_id else set()
                     boots |= {item.boot_id} if isinstance(item, Redating) and item.boot_id else set()
                 case UnknownItem(type=kind):
@@ -169,13 +174,22 @@ class Ingest:
                     transaction.add_item(_NAMES[type(item)], dump(item), opened.header.gateway, opened.digest)
         touched |= transaction.of_boots(opened.header.gateway, boots)
         now = self._clock()
-        for subject in sorted(transaction.refold(touched, revised=set(revised), now=now)):
-            judge(transaction, subject, now)
+        touched |= repeated
+        for subject in sorted(transaction.refold(touched, revised={*revised, *repeated}, now=now)):
+            judge(transaction, subject, now, touched)
         return revised
+
+
+def _check_origin(items: Iterable[Item], gateway: str) -> None:
+    """Raise `Rejected` if a gateway hands on what it says another one measured."""
+    if any(isinstance(item, Measurement) and item.provenance.gateway != gateway for item in items):
+        raise Rejected("A reading of the envelope names another gateway than the one that sealed it.")
 
 
 def _fits(transaction: IntakeTransaction, header: EnvelopeHeader, digest: bytes) -> bool:
     """Whether an envelope fits to the one before it and the one after it, as far as they are known."""
+    if header.sequence == 1 and header.previous != FIRST_PREVIOUS:
+        return False
     before = transaction.digests(header, header.sequence - 1)
     after = transaction.digests(header, header.sequence + 1)
     return (not before or header.previous in before) and (not after or digest in after.values())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cloud_bridge.alerts import Alert
-from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
 from cloud_bridge.rules.base import Finding
 from cloud_bridge.rules.programme import sentence
 
@@ -15,7 +15,11 @@ def reason_line(finding: Finding, language: str) -> str:
 
 
 def alert_order(
-    alert: Alert, readings: Sequence[ReadingOrder], care: CareContext, staff_language: str
+    alert: Alert,
+    readings: Sequence[ReadingOrder],
+    care: CareContext,
+    gateway: Gateway,
+    staff_language: str,
 ) -> AlertOrder:
     """Return an alert as an order. Staff read their language, the patient theirs, without a diagnosis."""
     family = dict(alert.finding.reason)["text"].split("_")[0]
@@ -25,6 +29,7 @@ def alert_order(
         alert=alert,
         readings=tuple(readings),
         care=care,
+        gateway=gateway,
         reason=reason,
         work=sentence(staff_language, f"work_{family}", said),
         physician_text=sentence(staff_language, f"physician_{family}", said),

@@ -6,6 +6,7 @@ that a receipt for other bytes under the same numbers settles nothing.
 
 import datetime as dt
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, Self
@@ -111,12 +112,17 @@ def issue(
 ) -> list[Receipt]:
     """Return the receipts that confirm `settled`: (sequence, verdict, envelope digest).
 
-    Forks are confirmed apart: the number of a fork is also that of another envelope.
+    Forks are confirmed apart: the number of a fork is also that of another envelope. So are further
+    envelopes of one number, however many came: no receipt names a number twice.
     """
-    every = set(settled)
-    forks = {item for item in every if item[1] is Verdict.FORKED}
+    groups: dict[tuple[bool, int], list[tuple[int, Verdict, bytes]]] = defaultdict(list)
+    seen: Counter[tuple[bool, int]] = Counter()
+    for item in sorted(set(settled), key=lambda item: (item[0], item[1] is not Verdict.STORED, item[2])):
+        forked = item[1] is Verdict.FORKED
+        groups[forked, seen[forked, item[0]]].append(item)
+        seen[forked, item[0]] += 1
     return [
         Receipt(gateway=gateway, outbox_id=outbox_id, issued_at=now, ranges=ranges)
-        for group in (every - forks, forks)
+        for _, group in sorted(groups.items(), key=lambda pair: pair[0])
         for ranges in split(coalesce(group))
     ]

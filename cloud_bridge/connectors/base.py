@@ -46,7 +46,8 @@ class Gateway:
 class ReadingOrder:
     """One reading to be filed. `envelope_digest` is the SHA-256 of the sealed envelope that brought it.
 
-    A `revision` above 1 says that the same reading was filed with another content before (status amended).
+    A `revision` above 1 says that the same reading was filed otherwise before: with another content, time or
+    patient (status amended).
     """
 
     reading: Reading
@@ -58,18 +59,30 @@ class ReadingOrder:
 
 @dataclass(frozen=True, slots=True)
 class AlertOrder:
-    """One alert with the readings it stands on, trigger first, and the sentences for each reader."""
+    """One alert with the readings it stands on, trigger first, and the sentences for each reader.
+
+    Readings that are another patient's by now, or nobody's, are left out: a withdrawn alert may have none.
+    `gateway` is the home's that measured.
+    """
 
     alert: Alert
     readings: Sequence[ReadingOrder]
     care: CareContext
+    gateway: Gateway
     reason: str
     work: str
     physician_text: str
     patient_text: str
 
 
-Order = ReadingOrder | AlertOrder
+@dataclass(frozen=True, slots=True)
+class WithdrawnReading:
+    """A reading that was somebody's and is nobody's now: what was filed of it is in error."""
+
+    measurement_id: UUID
+
+
+Order = ReadingOrder | WithdrawnReading | AlertOrder
 
 
 class WorkState(StrEnum):

@@ -88,7 +88,7 @@ def alert_bundle(order: AlertOrder, existing: Sequence[Resource], *, test_data: 
     """
     bundle = Bundle(test_data)
     evidence = [url for one in order.readings if (url := _file(one, bundle)) is not None]
-    gateway = order.readings[0].gateway
+    gateway = order.gateway
     author = bundle.create(gateway_key(gateway), phg_device(gateway), _device_url("phg", gateway.system_id))
     patient = reference("Patient", order.care.patient)
     bundle.put(detected_issue(order, patient, author, evidence))

@@ -1,13 +1,21 @@
 """The hospital's FHIR R4 server: orders go in as transactions, work orders are read back."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 from uuid import UUID
 
 import httpx
 
-from cloud_bridge.connectors.base import AlertOrder, Connector, Order, ReadingOrder, WorkReport, WorkState
+from cloud_bridge.connectors.base import (
+    AlertOrder,
+    Connector,
+    Order,
+    ReadingOrder,
+    WithdrawnReading,
+    WorkReport,
+    WorkState,
+)
 from cloud_bridge.connectors.fhir_codes import (
     MEASUREMENT,
     PATIENT_MESSAGE,
@@ -75,8 +83,11 @@ class FhirR4Connector(Connector):
 
     async def deliver(self, order: Order) -> None:
         """See `Connector`."""
+        if isinstance(order, WithdrawnReading):
+            await self._withdraw(order.measurement_id, lambda _: True)
+            return
         if isinstance(order, ReadingOrder):
-            await self._withdraw_from_others(order)
+            await self._withdraw(order.reading.id, lambda found: not _is_of(found, order))
             bundle = reading_bundle(order, test_data=self._test_data)
             if bundle is not None:
                 await self._transact(bundle)
@@ -109,11 +120,11 @@ class FhirR4Connector(Connector):
             *await self._search("CommunicationRequest", messages),
         ]
 
-    async def _withdraw_from_others(self, order: ReadingOrder) -> None:
-        """Mark what was filed of this reading under another patient as entered in error."""
-        key = token(identifier(MEASUREMENT, str(order.reading.id)))
+    async def _withdraw(self, measurement: UUID, wrong: Callable[[Resource], bool]) -> None:
+        """Mark what was filed of a reading under somebody whose it is not as entered in error."""
+        key = token(identifier(MEASUREMENT, str(measurement)))
         for found in await self._search("Observation", [key]):
-            if _is_of(found, order) or found["status"] == "entered-in-error":
+            if not wrong(found) or found["status"] == "entered-in-error":
                 continue
             entry = {**found, "status": "entered-in-error"}
             request = {

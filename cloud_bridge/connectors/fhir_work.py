@@ -43,10 +43,15 @@ def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list
         "patient": {"reference": patient},
         "identifiedDateTime": alert.raised_at.isoformat(),
         "author": {"reference": gateway},
-        "implicated": [{"reference": to} for to in evidence],
-        "evidence": [{"detail": [{"reference": to} for to in evidence]}],
         "detail": order.reason,
+        **_stood_on(evidence),
     }
+
+
+def _stood_on(evidence: list[str]) -> Resource:
+    """Return the elements that name readings; without any they are left out: FHIR has no empty list."""
+    readings = [{"reference": to} for to in evidence]
+    return {"implicated": readings, "evidence": [{"detail": readings}]} if readings else {}
 
 
 def new_task(order: AlertOrder, patient: str, gateway: str, nurse: str, evidence: list[str]) -> Resource:
@@ -79,25 +84,27 @@ def changed_task(order: AlertOrder, existing: Resource, evidence: list[str]) -> 
     """
     ours = _ours(order, evidence)
     status = _next_status(order.alert.state, existing["status"])
-    changed = {**existing, **ours, "status": status}
+    kept = {name: value for name, value in existing.items() if name != "input"}
+    changed = {**kept, **ours, "status": status}
     return None if _same(changed, existing) else changed
 
 
 def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     alert = order.alert
     standing = "withdrawn" if alert.state is AlertState.WITHDRAWN else alert.finding.standing.value
+    read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
     return {
         "priority": PRIORITIES[alert.finding.severity],
         "businessStatus": {"text": standing},
         "description": f"{order.reason}. {order.work}",
-        "input": [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence],
+        **({"input": read} if read else {}),
     }
 
 
 def _same(changed: Resource, existing: Resource) -> bool:
     """Compare without references: a server writes its own in place of those within the bundle."""
     plain = ("priority", "businessStatus", "description", "status")
-    same_count = len(changed["input"]) == len(existing.get("input", []))
+    same_count = len(changed.get("input", [])) == len(existing.get("input", []))
     return same_count and all(changed.get(name) == existing.get(name) for name in plain)
 
 

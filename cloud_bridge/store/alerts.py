@@ -96,7 +96,8 @@ class SqlAlerts:
         """Record that the work order is finished; whoever finished it has also seen it."""
         with self._engine.begin() as connection:
             row = _locked(connection, alert_id)
-            if row.state == AlertState.COMPLETED.value:
+            withdrawn = row.state == AlertState.WITHDRAWN.value and row.acknowledged_at is not None
+            if row.state == AlertState.COMPLETED.value or withdrawn:
                 return False
             if row.acknowledged_at is None:
                 self._saw(connection, row, AlertState.COMPLETED, by, at)

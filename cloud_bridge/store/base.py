@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import Alert
-from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder, WithdrawnReading
 from cloud_bridge.rules.base import Reading
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
@@ -92,7 +92,7 @@ class Registry(Protocol):
         ...
 
     def enrol_person(self, gateway: str, pseudonym: str, patient: str, care: CareContext) -> None:
-        """Say whose pseudonym it is. A pseudonym that is another patient's already raises `Rejected`."""
+        """Say whose pseudonym it is. `Rejected` if it is another patient's, or the gateway unknown."""
         ...
 
     def gateway(self, name: str) -> EnrolledGateway | None:
@@ -115,8 +115,8 @@ class Deliveries(Protocol):
         """Record a failure: to be tried again then, or, with None, a dead letter."""
         ...
 
-    def load_reading_order(self, measurement: UUID) -> ReadingOrder | None:
-        """Return what a connector needs to file a reading; None if nobody owns it now."""
+    def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:
+        """Return what a connector needs to file a reading, or to take one back that is nobody's any more."""
         ...
 
     def load_alert_order(self, alert: UUID) -> AlertOrder | None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, or_, select, update
 
-from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder, WithdrawnReading
 from cloud_bridge.orders import alert_order
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import ClaimedDelivery, DeliveryKey
@@ -49,26 +49,28 @@ class SqlDeliveries:
     def mark_delivered(self, claimed: ClaimedDelivery, now: dt.datetime) -> None:
         """Record the receiver's 2xx for this revision."""
         del now
-        done = {"delivered": claimed.wanted, "claimed_until": None, "last_error": None, "attempts": 0}
-        self._change(claimed, done)
+        self._change(claimed, {"delivered": claimed.wanted, "last_error": None, "attempts": 0})
 
     def mark_failed(self, claimed: ClaimedDelivery, error: str, next_attempt_at: dt.datetime | None) -> None:
         """Record a failure: to be tried again then, or, with None, a dead letter."""
         values: dict[str, Any] = {"attempts": claimed.attempts + 1, "dead": next_attempt_at is None}
         if next_attempt_at is not None:
             values["next_attempt_at"] = next_attempt_at
-        self._change(claimed, {"claimed_until": None, "last_error": error[:ERROR_LENGTH]}, values)
+        values["last_error"] = error[:ERROR_LENGTH]
+        self._change(claimed, values, schema.delivery.c.wanted == claimed.wanted)
 
     def _change(
-        self, claimed: ClaimedDelivery, always: dict[str, Any], of_this_revision: dict[str, Any] | None = None
+        self, claimed: ClaimedDelivery, values: dict[str, Any], *conditions: ColumnElement[bool]
     ) -> None:
-        """End a claim. A newer revision that was wanted meanwhile stays due, whatever became of this."""
+        """End a claim. A newer revision that was wanted meanwhile stays due, whatever became of this.
+
+        A worker whose claim ran out may come after another one that delivered more: then it has no say.
+        """
         table = schema.delivery
+        last_word = and_(_is(claimed.key), table.c.delivered < claimed.wanted, *conditions)
         with self._engine.begin() as connection:
-            connection.execute(update(table).where(_is(claimed.key)).values(**always))
-            if of_this_revision:
-                same = and_(_is(claimed.key), table.c.wanted == claimed.wanted)
-                connection.execute(update(table).where(same).values(**of_this_revision))
+            connection.execute(update(table).where(_is(claimed.key)).values(claimed_until=None))
+            connection.execute(update(table).where(last_word).values(**values))
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
         """Let a dead letter be delivered again; raises `Rejected` if there is none."""
@@ -86,11 +88,11 @@ class SqlDeliveries:
         with reading(self._engine) as connection:
             return len(connection.execute(query).all())
 
-    def load_reading_order(self, measurement: UUID) -> ReadingOrder | None:
-        """Return what a connector needs to file a reading; None if nobody is known to own it."""
+    def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:
+        """Return what a connector needs to file a reading, or to take one back that is nobody's any more."""
         with reading(self._engine) as connection:
             found = _reading_orders(connection, [measurement])
-        return found[0] if found else None
+        return found[0] if found else WithdrawnReading(measurement)
 
     def load_alert_order(self, alert: UUID) -> AlertOrder | None:
         """Return what a connector needs to hand over an alert; None if it has no patient."""
@@ -101,7 +103,10 @@ class SqlDeliveries:
             if care is None:
                 return None
             readings = _reading_orders(connection, one.finding.evidence)
-        return alert_order(one, readings, care, self._staff_language)
+            gateway = _gateway(connection, row.gateway, _software(connection, one.finding.evidence[0]))
+        # What turned out to be somebody else's is no business of this patient's work order.
+        own = [order for order in readings if order.reading.patient == one.finding.subject]
+        return alert_order(one, own, care, gateway, self._staff_language)
 
 
 def _is(key: Any) -> Any:  # noqa: ANN401 - a row or a key; SQLAlchemy's expression
@@ -127,6 +132,12 @@ def _reading_orders(connection: Connection, ids: Sequence[UUID]) -> list[Reading
             gateway = _gateway(connection, row.gateway, one.measurement.provenance.software)
             orders[row.id] = ReadingOrder(one, care, gateway, row.envelope, row.revision)
     return [orders[i] for i in ids if i in orders]
+
+
+def _software(connection: Connection, measurement: UUID) -> str:
+    table = schema.measurement
+    body = connection.execute(select(table.c.body).where(table.c.id == measurement)).scalar_one()
+    return rows.load_measurement(body).provenance.software
 
 
 def _gateway(connection: Connection, name: str, software: str) -> Gateway:

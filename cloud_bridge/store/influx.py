@@ -2,8 +2,9 @@
 
 It follows the table of changes and can be lost and rebuilt: with its cursor at 0 it writes everything again.
 No unique id is a tag (each would be a series of its own): the id is a field, and an offset below a
-millisecond that is derived from it keeps readings of one moment apart. A reading that was re-dated is deleted
-at its exact old nanosecond and written anew. Unassigned readings and those without a time are not written.
+millisecond that is derived from it keeps readings of one moment apart. A reading that was re-dated, or turned
+out to be somebody else's, is deleted at its exact old nanosecond and written anew. Unassigned readings and
+those without a time are not written.
 The write path was tested against VictoriaMetrics' /api/v2/write, and against nothing else.
 """
 
@@ -121,7 +122,8 @@ class InfluxSink:
                 connection.execute(table.insert().values(sink=NAME, position=position))
 
     def _delete_old(self, change: Change) -> None:
-        if change.previous_at is None or change.previous_at == change.measured_at:
+        """Delete the point of before, also at the same moment: it may stand under another patient's tag."""
+        if change.previous_at is None:
             return
         at = nanoseconds(change.previous_at, change.reading.id)
         begin, end = _text(at), _text(at + 1)

@@ -1,18 +1,20 @@
 """The transaction in which one envelope becomes stored readings, alerts and deliveries, or nothing at all."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, func, select, update
+from sqlalchemy import Connection, Engine, Select, and_, func, select, update
 
 from cloud_bridge.alerts import Alert
 from cloud_bridge.rules.base import Finding, Reading, Settings
+from cloud_bridge.rules.blood_pressure import subject_of
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import InboxMessage
 from cloud_bridge.store.engine import reading as reading_only
+from cloud_bridge.store.repetition import mark_repetitions
 from wire_format.envelope import EnvelopeHeader
 from wire_format.identity import content_hash
 from wire_format.measurement import Measurement
@@ -20,7 +22,8 @@ from wire_format.receipt import Verdict
 from wire_format.statements import Assignment, Redating
 
 REFUSED_KEPT: Final = 10_000
-REPETITION_WITHIN: Final = dt.timedelta(minutes=5)
+_LOOK_AGAIN: Final = "enrolled:"
+_AT_ONCE: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class IntakeTransaction:
@@ -95,64 +98,64 @@ class IntakeTransaction:
         """Keep a measurement; return whether what is said of it now is new.
 
         Another content under a known id is a revision. Which one holds does not depend on the order of
-        arrival: it is what the gateway read last. A content that was known is nothing new.
+        arrival: it is what the gateway first read last. A content that was known is nothing new; of its
+        readings the first one is kept.
         """
-        table, versions = schema.measurement, schema.measurement_version
-        said, body = content_hash(m), rows.dump(m)
-        known = self._db.execute(select(table).where(table.c.id == m.measurement_id)).one_or_none()
-        if known is not None and self._has_version(m.measurement_id, said):
-            return False
-        columns = {
-            "content_hash": said,
-            "body": body,
-            "envelope": envelope,
-            "gateway": m.provenance.gateway,
-            "boot_id": m.time.boot_id,
-            "received_at": m.time.received_at,
-        }
-        newest = known is None or (m.time.received_at, said) > (known.received_at, known.content_hash)
-        if known is None:
-            first = {"quantity": m.quantity.value, "device": m.device.device_id, "forked": forked}
-            values = {"id": m.measurement_id, **columns, **first, "repetition_of": self._repetition(m)}
-            self._db.execute(table.insert().values(**values))
-        else:
-            counted = {"revision": table.c.revision + 1, **(columns if newest else {})}
-            self._db.execute(update(table).where(table.c.id == m.measurement_id).values(**counted))
-        version = {"id": m.measurement_id, "content_hash": said, "body": body, "envelope": envelope}
-        self._db.execute(versions.insert().values(**version))
-        return newest
-
-    def _has_version(self, measurement: UUID, said: bytes) -> bool:
-        table = schema.measurement_version
-        query = select(table.c.id).where(table.c.id == measurement, table.c.content_hash == said)
-        return self._db.execute(query).first() is not None
-
-    def _repetition(self, m: Measurement) -> UUID | None:
-        """Return an earlier reading with the same bytes, shortly before, from a device without a clock."""
-        if m.time.stated is not None or m.record is not None:
-            return None
         table = schema.measurement
-        query = (
-            select(table)
-            .where(
-                table.c.device == m.device.device_id,
-                table.c.received_at <= m.time.received_at,
-                table.c.received_at >= m.time.received_at - REPETITION_WITHIN,
-                table.c.repetition_of.is_(None),
-            )
-            .order_by(table.c.received_at, table.c.id)
-        )
-        for row in self._db.execute(query):
-            if rows.load_measurement(row.body).provenance.raw == m.provenance.raw:
-                found: UUID = row.id
-                return found
-        return None
+        version = {
+            "content_hash": content_hash(m),
+            "body": rows.dump(m),
+            "envelope": envelope,
+            "received_at": m.time.received_at,
+            "forked": forked,
+        }
+        mine = table.c.id == m.measurement_id
+        known = self._db.execute(select(table).where(mine)).one_or_none()
+        if known is None:
+            first = {"quantity": m.quantity.value, "device": m.device.device_id, "revision": 1}
+            self._db.execute(table.insert().values(id=m.measurement_id, **first, **_columns(version)))
+        is_other = self._keep_version(m.measurement_id, version)
+        if known is None:
+            return True
+        holds = self._last_version(m.measurement_id)
+        revision = known.revision + (1 if is_other else 0)
+        self._db.execute(update(table).where(mine).values(**_columns(holds), revision=revision))
+        return bool(holds["content_hash"] != known.content_hash)
 
-    def add_statement(self, statement: Assignment | Redating, envelope: bytes) -> None:
-        """Append a statement; one that is known is left as it is."""
+    def _keep_version(self, measurement: UUID, version: dict[str, Any]) -> bool:
+        """Keep a content as it was read first, marked only if every envelope with it is; False if known."""
+        versions = schema.measurement_version
+        mine = and_(versions.c.id == measurement, versions.c.content_hash == version["content_hash"])
+        known = self._db.execute(select(versions).where(mine)).mappings().one_or_none()
+        if known is None:
+            self._db.execute(versions.insert().values(id=measurement, **version))
+            return True
+        held = {name: known[name] for name in version}
+        kept = min(held, version, key=lambda v: (v["received_at"], v["body"], v["envelope"]))
+        still_forked = known["forked"] and version["forked"]
+        self._db.execute(update(versions).where(mine).values(**{**kept, "forked": still_forked}))
+        return False
+
+    def _last_version(self, measurement: UUID) -> dict[str, Any]:
+        versions = schema.measurement_version
+        query = (
+            select(versions)
+            .where(versions.c.id == measurement)
+            .order_by(versions.c.received_at.desc(), versions.c.content_hash.desc())
+            .limit(1)
+        )
+        return {k: v for k, v in self._db.execute(query).mappings().one().items() if k != "id"}
+
+    def mark_repetitions(self, m: Measurement) -> set[UUID]:
+        """Mark possible repetitions among a reading and its neighbours; return whose mark changed."""
+        return mark_repetitions(self._db, m)
+
+    def add_statement(self, statement: Assignment | Redating, gateway: str, envelope: bytes) -> None:
+        """Append what a gateway stated; a statement that is known is left as it is."""
         values = {
             "id": statement.statement_id,
             "kind": type(statement).__name__.lower(),
+            "gateway": gateway,
             "measurement": statement.measurement_id,
             "boot_id": statement.boot_id if isinstance(statement, Redating) else None,
             "body": rows.dump(statement),
@@ -186,13 +189,22 @@ class IntakeTransaction:
             moved = (row.patient, row.measured_at) != (folded.patient, at)
             if not moved and row.id not in revised:
                 continue
-            self._db.execute(
-                update(table).where(table.c.id == row.id).values(patient=folded.patient, measured_at=at)
-            )
+            values: dict[str, Any] = {"patient": folded.patient, "measured_at": at}
+            if moved and row.patient is not None and row.id not in revised:
+                values["revision"] = row.revision + 1  # it was filed otherwise before
+            self._db.execute(update(table).where(table.c.id == row.id).values(**values))
             self._db.execute(schema.change.insert().values(measurement=row.id, previous_at=row.measured_at))
-            if folded.patient is not None:
+            if {row.patient, folded.patient} != {None}:
                 self.want("reading", row.id, now)
         return subjects
+
+    def due_subjects(self, due: str, now: dt.datetime) -> set[str]:
+        """Return the subjects to judge for a timer: its own, or those whose readings a home's people are."""
+        if not due.startswith(_LOOK_AGAIN):
+            return {due}
+        self.set_timer(due, None)
+        unowned = self._db.execute(_unowned(due.removeprefix(_LOOK_AGAIN))).scalars().all()
+        return self.refold(unowned, revised=set(), now=now)
 
     # --- judging ---
 
@@ -203,19 +215,30 @@ class IntakeTransaction:
             whose = and_(table.c.gateway == subject.removeprefix("home:"), table.c.patient.is_(None))
         else:
             whose = table.c.patient == subject
-        recent = (table.c.measured_at >= since) | (
-            table.c.measured_at.is_(None) & (table.c.received_at >= since)
-        )
-        return rows.readings(self._db, self._db.execute(select(table).where(whose, recent)).all())
+        recent = func.coalesce(table.c.measured_at, table.c.received_at) >= since
+        found = rows.readings(self._db, self._db.execute(select(table).where(whose, recent)).all())
+        # Between a person's enrolment and the next look at their home the columns lag behind the fold.
+        return [one for one in found if subject_of(one) == subject]
+
+    def earliest(self, readings: Collection[UUID], subject: str) -> dt.datetime | None:
+        """Return when the first of some readings was, of those that are the subject's; None if none is."""
+        table = schema.measurement
+        query = select(table).where(table.c.id.in_(readings))
+        found = rows.readings(self._db, self._db.execute(query).all())
+        times = [
+            one.measured.utc if one.measured is not None else one.measurement.time.received_at
+            for one in found
+            if subject_of(one) == subject
+        ]
+        return min(times, default=None)
 
     def settings_of(self, subject: str) -> Settings:
         """Return a patient's own thresholds."""
         return rows.settings(self._db, subject)
 
-    def alerts_of(self, subject: str, since: dt.datetime) -> list[Alert]:
-        """Return a subject's alerts whose findings began since a moment."""
-        table = schema.alert
-        query = select(table).where(table.c.subject == subject, table.c.since >= since)
+    def alerts_of(self, subject: str) -> list[Alert]:
+        """Return every alert there ever was of a subject."""
+        query = select(schema.alert).where(schema.alert.c.subject == subject)
         return [rows.alert(row) for row in self._db.execute(query)]
 
     def save_alert(self, alert: Alert, gateway: str, what: str, now: dt.datetime) -> None:
@@ -226,6 +249,8 @@ class IntakeTransaction:
             "revision": alert.revision,
             "raised_at": alert.raised_at,
             "due_at": alert.due_at,
+            "acknowledged_at": alert.acknowledged_at,
+            "acknowledged_by": alert.acknowledged_by,
         }
         table = schema.alert
         if alert.revision == 1:
@@ -252,6 +277,26 @@ class IntakeTransaction:
         self._db.execute(table.delete().where(table.c.subject == subject))
         if due_at is not None:
             self._db.execute(table.insert().values(subject=subject, due_at=due_at))
+
+
+def _columns(version: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the measurement's row says of the content that holds."""
+    m = rows.load_measurement(version["body"])
+    return {**version, "gateway": m.provenance.gateway, "boot_id": m.time.boot_id}
+
+
+def _unowned(gateway: str) -> Select[UUID]:
+    table = schema.measurement
+    return select(table.c.id).where(table.c.gateway == gateway, table.c.patient.is_(None))
+
+
+def look_again(connection: Connection, gateway: str) -> None:
+    """Have the readings of a home that are nobody's folded and judged again at once: it got its people."""
+    if connection.execute(_unowned(gateway).limit(1)).first() is None:
+        return
+    table, subject = schema.timer, f"{_LOOK_AGAIN}{gateway}"
+    connection.execute(table.delete().where(table.c.subject == subject))
+    connection.execute(table.insert().values(subject=subject, due_at=_AT_ONCE))
 
 
 def want_delivery(

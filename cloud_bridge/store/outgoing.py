@@ -92,7 +92,8 @@ def queue_message(
 ) -> None:
     """Seal a message to a gateway under its next sequence, within the caller's transaction."""
     table = schema.gateway
-    row = connection.execute(select(table).where(table.c.name == gateway)).one_or_none()
+    query = select(table).where(table.c.name == gateway).with_for_update()
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise Rejected(f"The gateway {gateway} is not enrolled.")
     sequence = row.downlink_sequence + 1

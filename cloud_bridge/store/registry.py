@@ -9,6 +9,7 @@ from cloud_bridge.connectors.base import CareContext
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import EnrolledGateway
 from cloud_bridge.store.engine import reading
+from cloud_bridge.store.intake import look_again
 from wire_format.errors import Rejected
 from wire_format.keys import GatewayPublic, dump_keys, load_keys
 
@@ -34,9 +35,14 @@ class SqlRegistry:
                 connection.execute(table.insert().values(name=enrolled.name, downlink_sequence=0, **values))
 
     def enrol_person(self, gateway: str, pseudonym: str, patient: str, care: CareContext) -> None:
-        """Say whose pseudonym it is. Raises `Rejected` if it is another patient's already."""
-        table = schema.person
+        """Say whose pseudonym it is. What came of it before is looked at again.
+
+        Raises `Rejected` if it is another patient's already, or the gateway's home is not enrolled.
+        """
+        table, home = schema.person, schema.gateway
         with self._engine.begin() as connection:
+            if connection.execute(select(home.c.name).where(home.c.name == gateway)).first() is None:
+                raise Rejected(f"Nobody knows the gateway {gateway}: enrol the gateway before its people.")
             _save_patient(connection, patient, care)
             known = connection.execute(
                 select(table.c.patient).where(table.c.gateway == gateway, table.c.pseudonym == pseudonym)
@@ -45,6 +51,7 @@ class SqlRegistry:
                 connection.execute(
                     table.insert().values(gateway=gateway, pseudonym=pseudonym, patient=patient)
                 )
+                look_again(connection, gateway)
             elif known != patient:
                 raise Rejected(
                     f"The pseudonym {pseudonym} of the gateway {gateway} is another patient's: "

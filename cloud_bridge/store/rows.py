@@ -1,6 +1,7 @@
 """Between rows and the model: measurements and statements as payload bytes, alerts as columns."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -32,18 +33,19 @@ def load_measurement(body: bytes) -> Measurement:
 
 
 def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
-    """Return the rows of the measurement table as readings, each folded with all statements about it."""
-    assignments, redatings = _statements(connection, rows)
+    """Return the rows of the measurement table as readings, each folded with what its home stated."""
+    said = _statements(connection, rows)
     people = _people(connection, {row.gateway for row in rows})
 
     def one(row: Row[Any]) -> Reading:
         def patient_of(pseudonym: str) -> str | None:
             return people.get((row.gateway, pseudonym))
 
+        statements = [*said[row.gateway, row.id], *said[row.gateway, row.boot_id]]
         return fold(
             load_measurement(row.body),
-            assignments,
-            redatings,
+            [item for item in statements if isinstance(item, Assignment)],
+            [item for item in statements if isinstance(item, Redating)],
             patient_of,
             forked=row.forked,
             repetition_of=row.repetition_of,
@@ -52,15 +54,22 @@ def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
     return [one(row) for row in rows]
 
 
-def _statements(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[list[Assignment], list[Redating]]:
+def _statements(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> dict[tuple[str, UUID], list[Assignment | Redating]]:
+    """Return statements by the gateway that said them, and the measurement or boot that they speak of.
+
+    A gateway speaks of its own readings alone: nobody says whose a reading of another home is.
+    """
     table = schema.statement
     ids, boots = {row.id for row in rows}, {row.boot_id for row in rows}
-    query = select(table.c.body).where(or_(table.c.measurement.in_(ids), table.c.boot_id.in_(boots)))
-    items = [decode_items(body)[0] for body in connection.execute(query).scalars()]
-    return (
-        [item for item in items if isinstance(item, Assignment)],
-        [item for item in items if isinstance(item, Redating)],
-    )
+    about = or_(table.c.measurement.in_(ids), table.c.boot_id.in_(boots))
+    found: dict[tuple[str, UUID], list[Assignment | Redating]] = defaultdict(list)
+    for row in connection.execute(select(table).where(about)):
+        (item,) = decode_items(row.body)
+        if isinstance(item, Assignment | Redating):
+            found[row.gateway, row.measurement or row.boot_id].append(item)
+    return found
 
 
 def _people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], str]:

@@ -144,12 +144,14 @@ measurement = Table(
     Index("measurement_device", "device", "received_at"),
 )
 
-measurement_version = Table(  # every content that a measurement ever had
+measurement_version = Table(  # every content that a measurement ever had, as it was read first
     "measurement_version",
     metadata,
     Column("id", ForeignKey("measurement.id"), primary_key=True),
     Column("content_hash", LargeBinary(32), primary_key=True),
     Column("body", LargeBinary, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("forked", Boolean, nullable=False),
     Column("envelope", ForeignKey("envelope.digest"), nullable=False),
 )
 
@@ -158,6 +160,7 @@ statement = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("kind", String(16), nullable=False),
+    Column("gateway", String(64), nullable=False),
     Column("measurement", Uuid),
     Column("boot_id", Uuid),
     Column("body", LargeBinary, nullable=False),
@@ -239,7 +242,7 @@ downlink = Table(
     Index("downlink_waiting", "published", "id"),
 )
 
-timer = Table(  # when a subject is to be judged again although nothing new came
+timer = Table(  # when a subject, or all of a home that got its people, is to be looked at again
     "timer",
     metadata,
     Column("subject", String(128), primary_key=True),

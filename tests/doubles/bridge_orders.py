@@ -45,4 +45,4 @@ def alert_order(**changes: Any) -> AlertOrder:
     )
     alert = Alert(UUID(int=77), finding, AlertState.OPEN, 1, NOW, NOW + dt.timedelta(minutes=15))
     alert = replace(alert, **changes)
-    return AlertOrder(alert, evidence, CARE, "Severe", "Call now.", "For you: Severe", "请坐下休息")
+    return AlertOrder(alert, evidence, CARE, GATEWAY, "Severe", "Call now.", "For you: Severe", "请坐下休息")

@@ -14,7 +14,7 @@ from fhirpathpy import evaluate
 from fhirpathpy.models import models
 
 from cloud_bridge.alerts import AlertState
-from cloud_bridge.connectors.base import Identifier, WorkState
+from cloud_bridge.connectors.base import Identifier, WithdrawnReading, WorkState
 from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
 from cloud_bridge.rules.base import Standing
 from tests.doubles.bridge_orders import BASE, CARE, alert_order, order
@@ -152,6 +152,35 @@ async def test_a_reading_that_was_another_persons_is_not_left_with_them(
         assert by_patient == {"42": {"entered-in-error"}, "43": {"final"}}
         await connector.deliver(replace(first, care=other))
         assert len(await desk.find("Observation")) == len(found)
+
+
+async def test_a_reading_that_became_nobodys_and_came_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        first = order(reading("150"))
+        await connector.deliver(first)
+        taken_back = WithdrawnReading(first.reading.id)
+        for _ in range(2):
+            await connector.deliver(taken_back)
+            found = await desk.find("Observation")
+            assert {o["status"] for o in found} == {"entered-in-error"}
+        await connector.deliver(replace(first, revision=3))
+        again = await desk.find("Observation")
+        assert {o["id"] for o in again} == {o["id"] for o in found}
+        assert {o["status"] for o in again} == {"amended"}
+
+
+async def test_an_alert_whose_readings_were_somebody_elses_is_withdrawn_without_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        await connector.deliver(alert_order())
+        gone = replace(alert_order(revision=2, state=AlertState.WITHDRAWN), readings=())
+        await connector.deliver(gone)
+        (issue,), (task,) = await desk.find("DetectedIssue"), await desk.find("Task")
+        assert (issue["status"], task["status"]) == ("cancelled", "cancelled")
+        assert not {"implicated", "evidence", "input"} & (issue.keys() | task.keys())
+        await connector.deliver(gone)
+        assert (await desk.find("Task"))[0]["meta"]["versionId"] == task["meta"]["versionId"]
 
 
 async def test_a_patient_whom_the_hospital_does_not_have_is_refused_without_a_trace(

@@ -14,7 +14,7 @@ import pytest
 
 from cloud_bridge.store.influx import InfluxSink, nanoseconds
 from service_kit.log import silent
-from tests.doubles.bridge_desk import BridgeDesk, redated, told
+from tests.doubles.bridge_desk import BridgeDesk, assigned, redated, told
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure
 from tests.doubles.odd_server import http, odd_server
@@ -107,6 +107,28 @@ async def test_a_reading_that_was_dated_again_is_deleted_where_it_was(tmp_path: 
     hour_before = int((NOW - dt.timedelta(hours=1)).timestamp()) * 10**9 + offset
     assert str(hour_before).encode() in wrote_again
     assert [row["position"] for row in desk.table("sink_cursor")] == [2]
+    desk.close()
+
+
+@pytest.mark.parametrize("person", ["p-2", None])
+async def test_a_reading_that_was_another_persons_is_not_left_with_them(
+    tmp_path: Path, person: str | None
+) -> None:
+    desk, home = BridgeDesk(tmp_path), SealingHome()
+    m = blood_pressure("130")
+    heard: list[bytes] = []
+    async with odd_server(http("204 No Content"), heard=heard) as url:
+        one = sink(desk, url.removesuffix("/fhir"))
+        desk.receive(home, home.seal(told(m)))
+        assert await asyncio.to_thread(one.step) == 1
+        desk.receive(home, home.seal([assigned(m, person, later=60)]))
+        assert await asyncio.to_thread(one.step) == 1
+        one.close()
+    wrote, deleted, *wrote_again = heard
+    assert b"patient=patient-1" in wrote
+    offset = m.measurement_id.int % 10**6
+    assert f"2026-11-24T08:00:00.{offset:09d}Z".encode() in deleted
+    assert [b"patient=patient-2" in data for data in wrote_again] == ([True] if person else [])
     desk.close()
 
 

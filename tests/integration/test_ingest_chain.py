@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.bridge_desk import BridgeDesk, told
-from tests.doubles.bridge_home import SealingHome
-from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.bridge_home import GATEWAY, SealingHome
+from tests.doubles.bridge_readings import NOW, blood_pressure
+from tests.doubles.edge_readings import bridge_keys, gateway_keys
+from wire_format.codec import encode_items
+from wire_format.envelope import EnvelopeHeader, seal
+from wire_format.receipt import issue
 
 
 @pytest.fixture
@@ -88,3 +92,32 @@ def test_a_new_outbox_begins_a_chain_of_its_own(desk: BridgeDesk) -> None:
     desk.receive(new, new.seal(told(blood_pressure("131", minutes=1))))
     assert verdicts(desk) == {1: {"stored"}}
     assert len(desk.readings()) == 2
+
+
+def test_a_first_envelope_that_says_something_came_before_is_a_fork(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    header = EnvelopeHeader(GATEWAY, home.outbox_id, 1, NOW, b"\x01" * 32)
+    data = encode_items(list(told(blood_pressure("130"))))
+    desk.receive(home, seal(data, header, gateway_keys().signing, (bridge_keys().opening.public,)))
+    assert verdicts(desk) == {1: {"forked"}}
+    assert [r.forked for r in desk.readings()] == [True]
+
+
+def test_every_envelope_of_a_number_that_came_three_times_gets_its_receipt(desk: BridgeDesk) -> None:
+    home, clone, broken = SealingHome(), SealingHome(), SealingHome()
+    desk.receive(home, home.seal(told(blood_pressure("130"))))
+    desk.receive(clone, clone.seal(told(blood_pressure("150", minutes=1))))
+    desk.receive(broken, broken.seal([], payload=b"nonsense"))
+    due = [(d.sequence, d.verdict, d.digest) for d in desk.store.outgoing.receipts_due(10)]
+    receipts = issue(GATEWAY, home.outbox_id, due, NOW)
+    assert {r.ranges[0].verdict for r in receipts} == {"stored", "forked", "quarantined"}
+
+
+@pytest.mark.parametrize("clean_first", [True, False])
+def test_what_a_good_envelope_says_too_is_not_marked(desk: BridgeDesk, clean_first: bool) -> None:
+    m = blood_pressure("130")
+    home, clone, other = SealingHome(), SealingHome(), SealingHome(outbox=2)
+    desk.receive(home, home.seal(told(blood_pressure("120", minutes=-5))))
+    good, forked = other.seal(told(m)), clone.seal(told(m))
+    desk.receive(home, *((good, forked) if clean_first else (forked, good)))
+    assert [r.forked for r in desk.readings()] == [False, False]

@@ -202,3 +202,17 @@ def test_a_full_disk_is_unreachable_and_leaves_what_was(desk: BridgeDesk) -> Non
     with pytest.raises(Unreachable, match="full"):
         desk.store.intake.accept(home.topic, one.data * 100, desk.now)
     assert desk.everything() == before
+
+
+def test_a_worker_that_comes_late_undoes_nothing(desk: BridgeDesk) -> None:
+    home = severe(desk)
+    (slow, _) = claim(desk)
+    desk.receive(home, home.seal(told(blood_pressure("190", "122", minutes=3))))
+    desk.now += 121 * SECOND
+    for quick in claim(desk):
+        desk.store.deliveries.mark_delivered(quick, desk.now)
+    desk.store.deliveries.mark_delivered(slow, desk.now)
+    desk.store.deliveries.mark_failed(slow, "refused", None)
+    assert claim(desk) == []
+    assert desk.store.alerts.dead_letters() == []
+    assert desk.store.deliveries.waiting() == 0

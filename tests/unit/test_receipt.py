@@ -136,3 +136,22 @@ def test_a_receipt_is_no_message_and_no_envelope() -> None:
     data = sign_receipt(receipt, BRIDGE.messages)
     with pytest.raises(Rejected):
         open_downlink(data, "gw-1", BRIDGE.messages.public, GATEWAY.opening, NOW)
+
+
+def test_one_number_is_never_twice_in_a_receipt() -> None:
+    settled = [
+        *stored(6, 7, 8),
+        (7, Verdict.QUARANTINED, digest(70)),
+        (7, Verdict.FORKED, digest(71)),
+        (7, Verdict.FORKED, digest(72)),
+    ]
+    receipts = issue("gw-1", OUTBOX, settled, NOW)
+    said = [(r.first, r.last, r.verdict, r.digest) for receipt in receipts for r in receipt.ranges]
+    assert sorted(said) == sorted(
+        [
+            (6, 8, Verdict.STORED, range_digest(map(digest, (6, 7, 8)))),
+            (7, 7, Verdict.QUARANTINED, range_digest([digest(70)])),
+            (7, 7, Verdict.FORKED, range_digest([digest(71)])),
+            (7, 7, Verdict.FORKED, range_digest([digest(72)])),
+        ]
+    )
