@@ -50,8 +50,8 @@ def raises(latest: Reading, now: dt.datetime) -> bool:
     """
     if latest.measured is None:
         return True
-    latest_possible = latest.measured.utc + dt.timedelta(milliseconds=latest.measured.uncertainty_ms)
-    return now - latest_possible <= RAISED_WITHIN
+    uncertainty = dt.timedelta(milliseconds=latest.measured.uncertainty_ms)
+    return now - latest.measured.utc <= RAISED_WITHIN + uncertainty
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,13 @@ def _speaks_of(redating: Redating, measurement: Measurement) -> bool:
     return redating.boot_id == time.boot_id and time.received_uncertainty_ms is None and by_arrival
 
 
-def _dated(measurement: Measurement, redating: Redating) -> Instant:
+def _dated(measurement: Measurement, redating: Redating) -> Instant | None:
     if redating.monotonic_ns is None:
         return redating.moment
     time = measurement.time
-    passed = dt.timedelta(microseconds=(time.monotonic_ns - redating.monotonic_ns) // 1000)
     uncertainty = redating.moment.uncertainty_ms + (time.push_delay_ms or 0)
-    return Instant(utc=redating.moment.utc + passed, uncertainty_ms=uncertainty)
+    try:
+        passed = dt.timedelta(microseconds=(time.monotonic_ns - redating.monotonic_ns) // 1000)
+        return Instant(utc=redating.moment.utc + passed, uncertainty_ms=uncertainty)
+    except (OverflowError, ValueError):
+        return None  # a moment that no calendar has: when it was is not known

@@ -173,9 +173,10 @@ class Ingest:
                 case _:
                     transaction.add_item(_NAMES[type(item)], dump(item), opened.header.gateway, opened.digest)
         touched |= transaction.of_boots(opened.header.gateway, boots)
-        now = self._clock()
         touched |= repeated
-        for subject in sorted(transaction.refold(touched, revised={*revised, *repeated}, now=now)):
+        now = self._clock()
+        subjects = transaction.refold(touched, revised={*revised, *repeated}, now=now)
+        for subject in sorted(subjects | transaction.after_enrolment(opened.header.gateway, now)):
             judge(transaction, subject, now, touched)
         return revised
 

@@ -195,10 +195,10 @@ class ClockTrust(StrEnum):
 
 
 class Instant(Wire):
-    """A moment in UTC that lies within `uncertainty_ms` on either side."""
+    """A moment in UTC that lies within `uncertainty_ms` on either side (3000 years at most)."""
 
     utc: Utc
-    uncertainty_ms: int = Field(ge=0)
+    uncertainty_ms: int = Field(ge=0, le=10**14)
 
 
 class DeviceTime(Wire):

@@ -81,15 +81,15 @@ class SevereRule:
         del now
         rules = with_settings(self._programme, settings).severe
         window = dt.timedelta(minutes=rules.confirm_within_minutes)
-        found, after = [], None
+        found, begun = [], None
         ordered = pressures(readings)
         for index, one in enumerate(ordered):
-            if one.at is not None and after is not None and one.at <= after:
+            if one.at is not None and begun is not None and one.at - begun <= window:
                 continue  # part of the episode before
             if not one.above(rules.systolic, rules.diastolic):
                 continue
             episode = [one, *_within(ordered[index + 1 :], one.at, window)]
-            after = None if one.at is None else one.at + window
+            begun = one.at
             found.append(
                 self._finding(episode, rules.confirm_within_minutes, rules.systolic, rules.diastolic)
             )
@@ -138,7 +138,7 @@ class ConsecutiveRule:
         rules = with_settings(self._programme, settings).consecutive
         gap = dt.timedelta(minutes=rules.session_gap_minutes)
         dated = [p for p in pressures(readings) if p.at is not None and p.reading.patient is not None]
-        complete = [s for s in sessions(dated, gap) if len(s) > 1 or now >= _at(s[-1]) + gap]
+        complete = [s for s in sessions(dated, gap) if len(s) > 1 or now - _at(s[-1]) >= gap]
         found, run = [], []
         for session in [*complete, []]:
             if session and _mean_reaches(session, rules.systolic, rules.diastolic):
@@ -183,13 +183,15 @@ def closes_at(readings: Sequence[Reading], settings: Settings) -> dt.datetime | 
     gap = dt.timedelta(minutes=with_settings(hypertension(), settings).consecutive.session_gap_minutes)
     dated = [p for p in pressures(readings) if p.at is not None]
     last = sessions(dated, gap)[-1:] if dated else []
-    return _at(last[0][-1]) + gap if last and len(last[0]) == 1 else None
+    if not last or len(last[0]) != 1 or dt.datetime.max.replace(tzinfo=dt.UTC) - _at(last[0][-1]) < gap:
+        return None  # nothing waits, or for longer than there are dates
+    return _at(last[0][-1]) + gap
 
 
 def _within(later: Sequence[Pressure], start: dt.datetime | None, window: dt.timedelta) -> list[Pressure]:
     if start is None:
         return []  # without a time nothing can be said to come soon after it
-    return [p for p in later if p.at is not None and p.at <= start + window]
+    return [p for p in later if p.at is not None and p.at - start <= window]
 
 
 def _at(one: Pressure) -> dt.datetime:

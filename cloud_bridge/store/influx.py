@@ -30,6 +30,8 @@ BATCH: Final = 500
 IDLE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 300.0
 _NS_PER_MS: Final = 1_000_000
+_END_OF_TIME: Final = dt.datetime(2262, 1, 1, tzinfo=dt.UTC)
+"""64 bits of nanoseconds reach no further: one point beyond would have its whole batch refused for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def _text(at: int) -> str:
 def _point(change: Change) -> Any:  # noqa: ANN401 - the client's own type is untyped
     """Return a point, None for a reading that is nobody's or has no time."""
     m = change.reading.measurement
-    if change.patient is None or change.measured_at is None:
+    if change.patient is None or change.measured_at is None or change.measured_at >= _END_OF_TIME:
         return None
     untyped: Any = Point
     point = untyped(change.quantity).tag("patient", change.patient).tag("gateway", m.provenance.gateway)

@@ -200,10 +200,17 @@ class IntakeTransaction:
 
     def due_subjects(self, due: str, now: dt.datetime) -> set[str]:
         """Return the subjects to judge for a timer: its own, or those whose readings a home's people are."""
-        if not due.startswith(_LOOK_AGAIN):
-            return {due}
-        self.set_timer(due, None)
-        unowned = self._db.execute(_unowned(due.removeprefix(_LOOK_AGAIN))).scalars().all()
+        if due.startswith(_LOOK_AGAIN):
+            return self.after_enrolment(due.removeprefix(_LOOK_AGAIN), now)
+        return {due}
+
+    def after_enrolment(self, gateway: str, now: dt.datetime) -> set[str]:
+        """Fold again what was nobody's in a home that got people since; return the subjects to judge."""
+        table = schema.timer
+        asked = table.delete().where(table.c.subject == f"{_LOOK_AGAIN}{gateway}")
+        if self._db.execute(asked).rowcount == 0:
+            return set()
+        unowned = self._db.execute(_unowned(gateway)).scalars().all()
         return self.refold(unowned, revised=set(), now=now)
 
     # --- judging ---

@@ -17,6 +17,7 @@ from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure
 from tests.doubles.edge_readings import gateway_keys
 from wire_format.codec import UnknownItem
+from wire_format.cose import sign1
 from wire_format.envelope import EnvelopeHeader, seal
 from wire_format.keys import BridgeKeys
 from wire_format.statements import GatewayEvent, GatewayEventKind
@@ -115,6 +116,23 @@ def test_what_was_sealed_to_another_hospital_is_quarantined(desk: BridgeDesk) ->
     desk.receive(home, foreign)
     (row,) = desk.table("envelope")
     assert (row["verdict"], row["data"]) == ("quarantined", foreign.data)
+    assert desk.store.outgoing.receipts_due(10)[0].verdict == "quarantined"
+
+
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.98])
+def test_what_a_gateway_signed_but_nobody_can_open_is_quarantined_whole(
+    desk: BridgeDesk, place: float
+) -> None:
+    home = SealingHome()
+    protected, unprotected, inner, _ = cbor2.loads(home.seal(told(blood_pressure("130"))).data).value
+    assert unprotected == {}
+    changed = bytearray(inner)
+    changed[int(len(inner) * place)] ^= 1
+    signed = sign1(protected, bytes(changed), gateway_keys().signing)
+    desk.receive_bytes(home.topic, signed)
+    (row,) = desk.table("envelope")
+    assert (row["verdict"], row["data"]) == ("quarantined", signed)
+    assert desk.readings() == []
     assert desk.store.outgoing.receipts_due(10)[0].verdict == "quarantined"
 
 

@@ -29,15 +29,21 @@ def settle(desk: BridgeDesk) -> None:
         desk.store.deliveries.mark_delivered(claimed, desk.now)
 
 
-def test_somebody_who_is_enrolled_later_owns_what_came_before(desk: BridgeDesk) -> None:
+@pytest.mark.parametrize("meanwhile", ["nothing", "home", "another"])
+def test_somebody_who_is_enrolled_later_owns_what_came_before(desk: BridgeDesk, meanwhile: str) -> None:
     home = SealingHome()
+    third = blood_pressure("120", minutes=5)
     m, other = blood_pressure("192", "124"), blood_pressure("130", minutes=-60)
     desk.receive(home, home.seal([m, assigned(m, "p-late")]), home.seal([other]))
     assert live(desk) == [f"home:{GATEWAY}"]
     desk.store.registry.enrol_person(GATEWAY, "p-late", "patient-9", care("9"))
-    # Something else of the same home comes before anybody looked again: nothing is judged as whose it is not.
-    desk.receive(home, home.seal(told(blood_pressure("120", minutes=5), "p-2")))
-    desk.ingest.judge_again(desk.store.intake.timers_due(desk.now))
+    if meanwhile == "home":  # whatever is judged first, nothing is judged as whose it is not
+        desk.ingest.judge_again([f"home:{GATEWAY}"])
+        assert {row["subject"] for row in desk.table("alert")} == {f"home:{GATEWAY}"}
+    desk.receive(home, *([home.seal(told(third, "p-2"))] if meanwhile == "another" else []))
+    if meanwhile != "another":
+        desk.ingest.judge_again(desk.store.intake.timers_due(desk.now))
+        desk.receive(home, home.seal(told(third, "p-2")))
     owners = sorted(str(row["patient"]) for row in desk.table("measurement"))
     assert owners == ["None", "patient-2", "patient-9"]
     assert live(desk) == ["patient-9"]

@@ -3,11 +3,15 @@
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloud_bridge.alerts import AlertState
-from tests.doubles.bridge_desk import BridgeDesk, assigned, told
+from cloud_bridge.judge import WINDOW, judge
+from cloud_bridge.rules.base import Reading
+from cloud_bridge.store.intake import IntakeTransaction
+from tests.doubles.bridge_desk import BridgeDesk, anchor, assigned, redated, told
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure
 
@@ -91,3 +95,62 @@ def test_finishing_the_work_of_a_withdrawn_alert_changes_nothing_of_it(desk: Bri
     now = desk.store.alerts.alert(alert.alert_id)
     assert now is not None
     assert (now.state, now.acknowledged_by) == (AlertState.WITHDRAWN, "nurse-1")
+
+
+def test_the_look_back_is_as_long_as_it_must_be_and_no_longer(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    old = blood_pressure("192", "124")
+    desk.receive(home, home.seal(told(old)))
+    now = NOW + dt.timedelta(days=30)
+    with desk.store.intake.transaction() as transaction:
+        watched = _Watched(transaction)
+        judge(watched, "patient-1", now)
+        assert watched.since == [now - WINDOW]
+        judge(watched, "patient-1", now, frozenset({old.measurement_id}))
+        assert watched.since[1:] == [now - WINDOW, NOW]
+    assert states(desk) == ["open"]
+
+
+class _Watched:
+    """A transaction that says how far back it was asked."""
+
+    def __init__(self, transaction: IntakeTransaction) -> None:
+        self._transaction = transaction
+        self.since: list[dt.datetime] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
+
+    def readings_of(self, subject: str, since: dt.datetime) -> list[Reading]:
+        self.since.append(since)
+        return self._transaction.readings_of(subject, since)
+
+
+# --- times that no calendar goes on after ---
+
+
+def test_a_time_at_the_end_of_the_calendar_blocks_nobody(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    last = dt.datetime.max.replace(tzinfo=dt.UTC, microsecond=0)
+    m = blood_pressure("192", "124")
+    desk.receive(home, home.seal(told(m)), home.seal([redated(m, last)]))
+    (one,) = desk.readings()
+    assert one.measured is not None
+    assert one.measured.utc == last
+    desk.receive(home, home.seal(told(blood_pressure("120", minutes=5))))
+    assert len(desk.table("envelope")) == 3
+    assert desk.table("inbox") == []
+
+
+@pytest.mark.parametrize("ticks", [-(2**80), 2**80])
+def test_an_anchor_that_leads_out_of_the_calendar_leaves_the_time_unknown(
+    desk: BridgeDesk, ticks: int
+) -> None:
+    home = SealingHome()
+    plain = blood_pressure("130", minutes=None)
+    time = plain.time.model_copy(update={"received_uncertainty_ms": None, "push_delay_ms": 2000})
+    m = plain.model_copy(update={"time": time})
+    desk.receive(home, home.seal([anchor(NOW, ticks)]), home.seal(told(m)))
+    (one,) = desk.readings()
+    assert one.measured is None
+    assert {row["verdict"] for row in desk.table("envelope")} == {"stored"}
