@@ -125,8 +125,9 @@ async def run_home(scenario: Scenario, radio: Path, control: Path) -> None:
     await serve_controller(home.air, radio)
     await asyncio.to_thread(control.unlink, missing_ok=True)
     server = await asyncio.start_unix_server(home.serve, str(control))
-    async with server:
-        await server.serve_forever()
+    async with server, asyncio.TaskGroup() as tasks:
+        tasks.create_task(home.air.supervise())
+        tasks.create_task(server.serve_forever())
 
 
 class HomeControl:

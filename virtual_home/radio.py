@@ -6,15 +6,18 @@ device it was connected to sees a supervision timeout.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from bumble import core, hci, ll
-from bumble.controller import Controller
+from bumble.controller import Connection, Controller
 from bumble.link import LocalLink
 from bumble.transport.common import ParserSource, StreamPacketSink
 
 AGENT_ADDRESS: Final = "AA:BB:CC:00:00:01"
+SUPERVISION_S: Final = 0.5
+_LOST: Final = ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
 _MASKED: Final = (
     hci.LeFeatureMask.LE_EXTENDED_ADVERTISING
     | hci.LeFeatureMask.LE_PERIODIC_ADVERTISING
@@ -62,8 +65,37 @@ class Air(LocalLink):
     def cut(self, controller: Controller) -> None:
         """Take a controller off the air, as when its host lost power."""
         for connection in list(controller.le_connections.values()):
-            connection.send_ll_control_pdu(ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR))
+            with suppress(core.InvalidArgumentError):  # the other side is off the air already
+                connection.send_ll_control_pdu(_LOST)
         self.remove_controller(controller)
+
+    async def supervise(self) -> None:
+        """End connections whose other side does not answer, for ever: the supervision timeout.
+
+        A host that dies while it connects leaves the other side with a connection that nobody else knows of.
+        """
+        suspected: set[tuple[int, hci.Address]] = set()
+        while True:
+            await asyncio.sleep(SUPERVISION_S)
+            silent = {(c, k.peer_address) for c in self.controllers for k in self._unanswered(c)}
+            for controller, peer in silent:
+                if (id(controller), peer) in suspected:
+                    controller.on_ll_control_pdu(peer, _LOST)
+            suspected = {(id(controller), peer) for controller, peer in silent}
+
+    def _unanswered(self, controller: Controller) -> list[Connection]:
+        others = [c for c in self.controllers if c is not controller]
+        return [
+            connection
+            for connection in controller.le_connections.values()
+            if not any(_holds(other, connection) for other in others)
+        ]
+
+
+def _holds(other: Controller, connection: Connection) -> bool:
+    """Tell whether a controller is the other end of a connection."""
+    end = other.le_connections.get(connection.self_address)
+    return end is not None and end.self_address == connection.peer_address
 
 
 class _HostPort(asyncio.Protocol):

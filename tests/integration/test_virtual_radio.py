@@ -147,3 +147,19 @@ async def test_commands_that_make_no_sense_are_answered(tmp_path: Path) -> None:
                 await control.ask(**fields)
         first = [await control.ask("measure", device=d) for d in ("cuff", "scale", "meter")]
         assert all(entry["values"] for entry in first)
+
+
+async def test_a_host_that_dies_while_it_connects_leaves_no_ghost(tmp_path: Path) -> None:
+    async with home(tmp_path) as control:
+        for delay in (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05):
+            await control.ask("measure", device="cuff", values=SEVERE)
+            radio = await VirtualRadio.open(f"unix:{tmp_path / 'radio'}", tmp_path / "bonds.json")
+            cuff = await find(radio, "BP-1")
+            assert cuff is not None, f"silent after a death before {delay} s"
+            connecting = asyncio.create_task(BleakClient(cuff, backend=radio.client).connect())
+            await asyncio.sleep(delay)
+            await radio.close()
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            # Longer than a supervision timeout.
+            await asyncio.sleep(1.2)
