@@ -47,7 +47,8 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         return seal_downlink(message, header, keys.messages, recipient)
 
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SqlStore(config.database_url, sealer, config.destinations, config.staff_language)
+    claim_lasts = dt.timedelta(seconds=config.claim_s)
+    return SqlStore(config.database_url, sealer, config.destinations, config.staff_language, claim_lasts)
 
 
 @dataclass(slots=True)

@@ -122,6 +122,26 @@ def retry(
         store.close()
 
 
+@app.command()
+def resend(
+    gateway: Annotated[str, typer.Argument(help="The home that shall send again.")],
+    first: Annotated[int, typer.Option("--from", min=1, help="The first envelope wanted.")] = 1,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Ask a home to send its envelopes again, as after an older backup was restored. Nothing is doubled."""
+    from cloud_bridge.app import open_store, utc_now  # noqa: PLC0415 - the other commands need no store
+
+    loaded = configuration.load(config)
+    store = open_store(loaded, read_private(loaded.keys.bridge, BridgeKeys))
+    try:
+        outboxes = store.outgoing.outboxes(gateway)
+        for outbox_id in outboxes:
+            store.outgoing.ask_again(gateway, outbox_id, first, utc_now())
+    finally:
+        store.close()
+    typer.echo(json.dumps({"asked": [str(outbox_id) for outbox_id in outboxes]}))
+
+
 def main() -> None:
     """Run a command; what a human must correct is said in one line."""
     try:

@@ -1,10 +1,10 @@
 """Configuration of the bridge: one TOML file. An unknown key is an error that says what to write."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
 from wire_format.errors import Misconfigured
@@ -28,6 +28,15 @@ class FhirSection(Section):
     test_data: bool = False
     timeout_s: float = Field(default=10, gt=0, le=120)
     poll_s: float = Field(default=2, gt=0)
+
+    @model_validator(mode="after")
+    def _token_only_over_tls(self) -> Self:
+        if self.token_file is not None and self.base_url.scheme != "https" and not self._is_here():
+            raise ValueError("a token would go in clear: write an https:// base_url")
+        return self
+
+    def _is_here(self) -> bool:
+        return self.base_url.host in {"127.0.0.1", "localhost", "[::1]"}
 
     def token(self) -> str | None:
         """Return the bearer token; raise `Misconfigured` if its file cannot be read."""
@@ -54,13 +63,17 @@ class InfluxSection(Section):
 
 
 class Config(Section):
-    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form."""
+    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form.
+
+    `claim_s`: how long a worker may take over a delivery, until another one takes it over.
+    """
 
     site: str
     state: Path
     database: str | None = None
     staff_language: str = "en"
     zone: str = "UTC"
+    claim_s: float = Field(default=120, ge=1)
     keys: KeyPaths
     broker: BrokerSection
     page: PageSection | None = None

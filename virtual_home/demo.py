@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,8 @@ class Demo:
                 figures = await self._figures(desk)
                 if not self.once:
                     self._summary(figures)
-                    await asyncio.Event().wait()
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
             finally:
                 following.cancel()
                 await asyncio.wait([following])

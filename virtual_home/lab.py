@@ -71,6 +71,7 @@ site = "{site}"
 state = "{folder}/bridge"
 staff_language = "{language}"
 zone = "Asia/Shanghai"
+claim_s = 10
 
 [keys]
 bridge = "{folder}/bridge/bridge.key"
@@ -193,6 +194,10 @@ class Lab:
         """Enrol the home at the bridge."""
         enrolment = str(self.folder / "home" / "enrolment.toml")
         await _run("cloud_bridge.cli", "enrol", enrolment, "--config", str(self.folder / "bridge.toml"))
+
+    async def ask_again(self) -> None:
+        """Ask the home to send everything again, as an administrator does."""
+        await _run("cloud_bridge.cli", "resend", GATEWAY, "--config", str(self.folder / "bridge.toml"))
 
     async def home_status(self) -> dict[str, Any]:
         """Return what `edge-agent status` says of the home's outbox."""

@@ -21,9 +21,10 @@ ERROR_LENGTH: Final = 500
 class SqlDeliveries:
     """See `Deliveries`. A claim that its worker does not live to fulfil runs out by itself."""
 
-    def __init__(self, engine: Engine, staff_language: str) -> None:
+    def __init__(self, engine: Engine, staff_language: str, claim_lasts: dt.timedelta = CLAIM_LASTS) -> None:
         self._engine = engine
         self._staff_language = staff_language
+        self._claim_lasts = claim_lasts
 
     def claim_deliveries(self, now: dt.datetime, limit: int) -> list[ClaimedDelivery]:
         """Claim rows that are due; alerts before readings, then the oldest first."""
@@ -39,7 +40,7 @@ class SqlDeliveries:
         with self._engine.begin() as connection:
             for row in connection.execute(query).all():
                 mine = and_(_is(row), due)
-                until = {"claimed_until": now + CLAIM_LASTS}
+                until = {"claimed_until": now + self._claim_lasts}
                 if connection.execute(update(table).where(mine).values(**until)).rowcount == 1:
                     key = DeliveryKey(row.kind, row.subject, row.destination)
                     claimed.append(ClaimedDelivery(key, row.wanted, row.attempts, row.created_at))

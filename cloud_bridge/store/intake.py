@@ -21,6 +21,7 @@ from wire_format.measurement import Measurement
 from wire_format.receipt import Verdict
 from wire_format.statements import Assignment, Redating
 
+REFUSED_KEPT: Final = 10_000
 _LOOK_AGAIN: Final = "enrolled:"
 _AT_ONCE: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -76,7 +77,10 @@ class IntakeTransaction:
         )
 
     def refuse(self, message: InboxMessage, reason: str) -> None:
-        """Keep what no enrolled gateway signed."""
+        """Keep what no enrolled gateway signed, as evidence: the newest of it, for anybody could send it."""
+        table = schema.refused
+        newest = self._db.scalar(select(func.max(table.c.id))) or 0
+        self._db.execute(table.delete().where(table.c.id <= newest - REFUSED_KEPT))
         self._db.execute(
             schema.refused.insert().values(
                 topic=message.topic, data=message.data, reason=reason, received_at=message.received_at

@@ -3,13 +3,15 @@
 import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, select, update
 
 from cloud_bridge.store import schema
 from cloud_bridge.store.base import DownlinkDue, ReceiptDue
 from cloud_bridge.store.engine import reading
-from wire_format.downlink import DownlinkHeader, Message
+from wire_format.downlink import DownlinkHeader, Message, ResendFrom
+from wire_format.errors import Rejected
 from wire_format.keys import GatewayPublic, SealKey, load_keys
 from wire_format.receipt import Verdict
 
@@ -21,8 +23,23 @@ Sealer = Callable[[Message, DownlinkHeader, SealKey], bytes]
 class Outgoing:
     """Receipts and messages, each a row until the broker has it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, sealer: Sealer) -> None:
         self._engine = engine
+        self._sealer = sealer
+
+    def ask_again(self, gateway: str, outbox_id: UUID, sequence: int, now: dt.datetime) -> None:
+        """Queue a request to a home to send everything again from a number on."""
+        with self._engine.begin() as connection:
+            queue_message(
+                connection, gateway, ResendFrom(outbox_id=outbox_id, sequence=sequence), self._sealer, now
+            )
+
+    def outboxes(self, gateway: str) -> list[UUID]:
+        """Return the outboxes that envelopes of a gateway came from."""
+        table = schema.envelope
+        query = select(table.c.outbox_id).where(table.c.gateway == gateway).distinct()
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
 
     def receipts_due(self, limit: int) -> list[ReceiptDue]:
         """Return envelopes whose homes wait for a receipt."""
@@ -75,7 +92,10 @@ def queue_message(
 ) -> None:
     """Seal a message to a gateway under its next sequence, within the caller's transaction."""
     table = schema.gateway
-    row = connection.execute(select(table).where(table.c.name == gateway).with_for_update()).one()
+    query = select(table).where(table.c.name == gateway).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise Rejected(f"The gateway {gateway} is not enrolled.")
     sequence = row.downlink_sequence + 1
     header = DownlinkHeader(gateway, sequence, now, now + MESSAGE_LIVES)
     data = sealer(message, header, load_keys(row.keys, GatewayPublic).sealing)

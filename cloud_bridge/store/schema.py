@@ -55,6 +55,8 @@ inbox = Table(
     Column("topic", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("received_at", UtcTime, nullable=False),
+    # A number is never given twice: a worker may still hold a message that another one took.
+    sqlite_autoincrement=True,
 )
 
 refused = Table(  # what no enrolled gateway signed: kept as evidence, answered with nothing
@@ -65,6 +67,7 @@ refused = Table(  # what no enrolled gateway signed: kept as evidence, answered 
     Column("data", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     Column("received_at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 gateway = Table(

@@ -1,12 +1,13 @@
 """The SQL store: one engine, and the parts that each see only what is theirs."""
 
+import datetime as dt
 from collections.abc import Sequence
 
 from sqlalchemy import Select, Table, func, select
 
 from cloud_bridge.store import schema
 from cloud_bridge.store.alerts import SqlAlerts
-from cloud_bridge.store.deliveries import SqlDeliveries
+from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.outgoing import Outgoing, Sealer
@@ -18,14 +19,19 @@ class SqlStore:
     """Opens the database of `url` (SQLAlchemy's form) and migrates it."""
 
     def __init__(
-        self, url: str, sealer: Sealer, destinations: Sequence[str], staff_language: str = "en"
+        self,
+        url: str,
+        sealer: Sealer,
+        destinations: Sequence[str],
+        staff_language: str = "en",
+        claim_lasts: dt.timedelta = CLAIM_LASTS,
     ) -> None:
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
         self.intake = Intake(self.engine, destinations)
-        self.outgoing = Outgoing(self.engine)
+        self.outgoing = Outgoing(self.engine, sealer)
         self.alerts = SqlAlerts(self.engine, destinations, sealer)
-        self.deliveries = SqlDeliveries(self.engine, staff_language)
+        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts)
 
     def healthy(self) -> bool:
         """Tell whether the database answers."""

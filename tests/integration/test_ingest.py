@@ -7,8 +7,11 @@ from uuid import UUID
 
 import cbor2
 import pytest
+from sqlalchemy import update
 
 from cloud_bridge.steps import Step
+from cloud_bridge.store import schema
+from cloud_bridge.store.intake import REFUSED_KEPT
 from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure
@@ -216,3 +219,26 @@ def test_an_unknown_pseudonym_is_nobodys(desk: BridgeDesk) -> None:
     (one,) = desk.readings()
     assert one.patient is None
     assert desk.table("delivery") == []
+
+
+def test_strangers_cannot_fill_the_disk(desk: BridgeDesk) -> None:
+    desk.receive_bytes("some/other/topic", b"the oldest")
+    with desk.store.engine.begin() as connection:
+        connection.execute(update(schema.refused).values(id=REFUSED_KEPT + 1))
+    desk.receive_bytes("some/other/topic", b"in between")
+    assert len(desk.table("refused")) == 2
+    with desk.store.engine.begin() as connection:
+        connection.execute(update(schema.refused).where(schema.refused.c.data == b"the oldest").values(id=1))
+    desk.receive_bytes("some/other/topic", b"the newest")
+    assert [row["data"] for row in desk.table("refused")] == [b"in between", b"the newest"]
+
+
+def test_a_number_of_the_inbox_is_never_given_twice(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    desk.store.intake.accept(home.topic, home.seal(told(blood_pressure("130"))).data, desk.now)
+    (held,) = desk.store.intake.waiting(10)
+    desk.ingest.drain()
+    desk.store.intake.accept(home.topic, home.seal(told(blood_pressure("131", minutes=1))).data, desk.now)
+    # A slow worker comes with what it saw before: it must not take the new message away.
+    desk.ingest.take(held)
+    assert len(desk.store.intake.waiting(10)) == 1

@@ -65,6 +65,7 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         (('"ward"', '"a/b"'), "site: 'a/b' cannot be part of a topic"),
         (("1883", "99999"), "'broker.port' is wrong"),
         (("[broker]", '[fhir]\nbase_url = "nonsense"\n[broker]'), "'fhir.base_url' is wrong"),
+        (("[broker]", '[fhir]\nbase_url = "http://h.example/fhir"\ntoken_file = "t"\n[broker]'), "in clear"),
         (('site = "ward"', 'site = "ward"\nzone = "Mars/Base"'), "Asia/Shanghai"),
         (("[keys]", "[keys"), "is no TOML"),
     ],
