@@ -133,12 +133,14 @@ def test_a_time_at_the_end_of_the_calendar_blocks_nobody(desk: BridgeDesk) -> No
     home = SealingHome()
     last = dt.datetime.max.replace(tzinfo=dt.UTC, microsecond=0)
     m = blood_pressure("192", "124")
-    desk.receive(home, home.seal(told(m)), home.seal([redated(m, last)]))
-    (one,) = desk.readings()
+    other = blood_pressure("120", minutes=-5)
+    desk.receive(home, home.seal(told(other)), home.seal([redated(other, last)]))
+    desk.receive(home, home.seal(told(m)), home.seal([redated(m, last - dt.timedelta(seconds=9))]))
+    one = next(r for r in desk.readings() if r.id == other.measurement_id)
     assert one.measured is not None
     assert one.measured.utc == last
     desk.receive(home, home.seal(told(blood_pressure("120", minutes=5))))
-    assert len(desk.table("envelope")) == 3
+    assert len(desk.table("envelope")) == 5
     assert desk.table("inbox") == []
 
 
