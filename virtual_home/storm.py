@@ -222,7 +222,8 @@ class Storm:
         ends = time.monotonic() + CALM_S
         while missing := await self._missing():
             if time.monotonic() > ends:
-                raise Unreachable(f"{len(missing)} readings are in devices only.\n{self.lab.agent.tail()}")
+                names = sorted(set(missing.values()))
+                raise Unreachable(f"Readings are in the devices {names} only.\n{self.lab.agent.tail()}")
             await asyncio.sleep(USED_AGAIN_S)
             for device in sorted(set((await self._missing()).values())):
                 self.used_again += 1
