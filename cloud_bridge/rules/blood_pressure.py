@@ -100,13 +100,15 @@ class SevereRule:
     ) -> Finding:
         first, rest = episode[0], episode[1:]
         severe = [p for p in rest if p.above(systolic, diastolic)]
-        standing, stood_on = Standing.UNCONFIRMED, [first]
-        if severe:
-            standing, stood_on = Standing.CONFIRMED, [first, *severe]
-        elif rest:
+        standing, stood_on = Standing.UNCONFIRMED, [first, *severe]
+        # Of somebody unknown, another reading may be another person's: it neither confirms nor calms.
+        known = first.reading.patient is not None
+        if known and severe:
+            standing = Standing.CONFIRMED
+        elif known and rest:
             standing, stood_on = Standing.DOWNGRADED, [first, *rest]
         subject = subject_of(first.reading)
-        name = "unassigned" if first.reading.patient is None else standing.value
+        name = standing.value if known else "unassigned"
         return _finding(
             self,
             subject,

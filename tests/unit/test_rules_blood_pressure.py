@@ -141,6 +141,14 @@ def test_a_patients_own_target_replaces_the_default() -> None:
             with_settings(hypertension(), Settings({wrong: "1"}))
 
 
+@pytest.mark.parametrize("second", ["120", "195"])
+def test_another_reading_of_somebody_unknown_neither_confirms_nor_calms(second: str) -> None:
+    first = reading("192", "124", patient=None)
+    (found,) = severe(first, reading(second, "80", patient=None, minutes=3))
+    assert (found.standing, found.severity) == (Standing.UNCONFIRMED, Severity.SEVERE)
+    assert len(found.evidence) == (2 if second == "195" else 1)
+
+
 def test_unassigned_readings_make_no_sequence() -> None:
     assert consecutive(*(replace(r, patient=None) for r in days("150", "150", "150"))) == []
 
