@@ -1,0 +1,46 @@
+"""The installation guide's files are files that the programs take."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cloud_bridge.config import load as load_bridge
+from cloud_bridge.enrolment import Enrolment
+from edge_agent.config import load as load_agent
+from service_kit.key_files import read_private, write_private
+from service_kit.toml_config import load_toml
+from wire_format.errors import Misconfigured
+from wire_format.keys import GatewayKeys
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "installation.md").read_text()
+FILES = dict(re.findall(r"```toml\n# (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
+
+
+def test_the_guides_configurations_load(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    agent, bridge = load_agent(tmp_path / "edge-agent"), load_bridge(tmp_path / "cloud-bridge")
+    enrolment = load_toml(tmp_path / "enrolment", Enrolment)
+    assert agent.site == bridge.site == "ward"
+    assert agent.gateway == enrolment.gateway.name
+    assert agent.device[0].person == enrolment.person[0].pseudonym
+    for path, unit in (
+        (agent.keys.gateway, "kiteline-edge-agent.service"),
+        (bridge.keys.bridge, "kiteline-cloud-bridge.service"),
+    ):
+        assert path.parent == Path("/run/credentials") / unit
+        assert (
+            f"LoadCredential={path.name}:/etc/kiteline/{path.name}" in (ROOT / "systemd" / unit).read_text()
+        )
+
+
+def test_a_credential_of_systemd_may_show_an_acl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = GatewayKeys.generate()
+    write_private(tmp_path / "gateway.key", keys)
+    (tmp_path / "gateway.key").chmod(0o440)
+    with pytest.raises(Misconfigured, match="Others may read"):
+        read_private(tmp_path / "gateway.key", GatewayKeys)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_private(tmp_path / "gateway.key", GatewayKeys) == keys
