@@ -87,6 +87,24 @@ class Scenario(_Part):
         return self
 
 
+def numbered_device(number: int, key: str, kind: str, *, keeps: bool = True) -> DeviceEntry:
+    """Return one of many invented devices, each with a person of its own; `number` is 1 to 255."""
+    return DeviceEntry.model_validate(
+        {
+            "key": key,
+            "kind": kind,
+            "address": f"C0:49:5F:00:01:{number:02X}",
+            "name": f"D-{number}",
+            "maker": "Example",
+            "model": f"{kind}-1",
+            "serial": f"S-{number:04}",
+            "person": f"p-{key}",
+            "keeps": keeps,
+            "advertises_s": 120.0,
+        }
+    )
+
+
 def load_scenario(name: str) -> Scenario:
     """Return a scenario that comes with Kiteline, or one of a file; raise `Misconfigured` naming the key."""
     path = Path(name)

@@ -17,7 +17,7 @@ from edge_agent.steps import Step as AgentStep
 from virtual_home.hospital import Desk
 from virtual_home.lab import Lab
 from virtual_home.processes import Program
-from virtual_home.scenario import DeviceEntry, Scenario
+from virtual_home.scenario import Scenario, numbered_device
 from virtual_home.truth import Difference, compare, count, deliver_all_again, idle, stored_readings
 from wire_format.errors import Unreachable
 
@@ -97,26 +97,9 @@ def scenario(seed: int) -> Scenario:
         title="The storm",
         seed=seed,
         devices=tuple(
-            _device(number, key, kind, keeps)
+            numbered_device(number, key, kind, keeps=keeps)
             for number, (key, kind, keeps) in enumerate([*first, *more, *severe], start=1)
         ),
-    )
-
-
-def _device(number: int, key: str, kind: str, keeps: bool) -> DeviceEntry:  # noqa: FBT001 - a column of the table
-    return DeviceEntry.model_validate(
-        {
-            "key": key,
-            "kind": kind,
-            "address": f"C0:49:5F:00:01:{number:02X}",
-            "name": f"D-{number}",
-            "maker": "Example",
-            "model": f"{kind}-1",
-            "serial": f"S-{number:04}",
-            "person": f"p-{key}",
-            "keeps": keeps,
-            "advertises_s": 120.0,
-        }
     )
 
 
@@ -262,11 +245,9 @@ class Storm:
 
     async def _outcome(self, new_after_resend: int) -> Outcome:
         ledger = await self.lab.home.ask("ledger")
-        owners = {d.key: f"patient-{d.person}" for d in self.lab.scenario.devices}
-        difference = compare(ledger, stored_readings(self.lab.database), owners)
-        of = {entry["packet"]: entry["device"] for entry in ledger}
-        window = [packet for packet in difference.lost if of[packet] == "discarding"]
-        lost = tuple(packet for packet in difference.lost if packet not in window)
+        difference = compare(ledger, stored_readings(self.lab.database), self.lab.scenario.devices)
+        window = [one for one in difference.lost if one[0] == "discarding"]
+        lost = tuple(one for one in difference.lost if one not in window)
         hits = self.lab.hits()
         tasks = await self.desk.find("Task")
         return Outcome(

@@ -2,14 +2,17 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloud_bridge.store.rows import load_measurement
+from virtual_home.scenario import DeviceEntry
 from wire_format.measurement import Measurement
+
+Packet = tuple[str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +57,43 @@ def idle(database: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What of the ledger is not in the record, and what is there more than once or without having been."""
+    """What of the ledger is not in the record, and what is there more than once or without having been.
 
-    lost: tuple[str, ...]
-    doubled: tuple[str, ...]
-    invented: tuple[str, ...]
-    misfiled: tuple[str, ...]
+    Each is a pair of device and packet: two devices may well say the same.
+    """
+
+    lost: tuple[Packet, ...]
+    doubled: tuple[Packet, ...]
+    invented: tuple[Packet, ...]
+    misfiled: tuple[Packet, ...]
 
 
-def compare(ledger: Iterable[dict[str, Any]], stored: Iterable[Stored], owners: dict[str, str]) -> Difference:
-    """Compare packet by packet; `owners` says which device is whose (device key to patient)."""
-    truth = {entry["packet"]: entry["device"] for entry in ledger}
+def compare(
+    ledger: Iterable[dict[str, Any]], stored: Iterable[Stored], devices: Iterable[DeviceEntry]
+) -> Difference:
+    """Compare packet by packet of each device; who owns it is known as `patient-<person>`."""
+    owned = {device.key: device for device in devices}
+    truth = {(owned[e["device"]].serial, e["packet"]): owned[e["device"]] for e in ledger}
     record = list(stored)
-    times = Counter(one.packet for one in record)
+    times = Counter((one.measurement.device.serial, one.packet) for one in record)
     return Difference(
-        lost=tuple(packet for packet in truth if packet not in times),
-        doubled=tuple(packet for packet, number in times.items() if number > 1),
-        invented=tuple(packet for packet in times if packet not in truth),
+        lost=tuple(
+            (device.key, packet) for (serial, packet), device in truth.items() if not times[serial, packet]
+        ),
+        doubled=tuple(what for what, number in times.items() if number > 1),
+        invented=tuple(what for what in times if what not in truth),
         misfiled=tuple(
-            one.packet for one in record if one.packet in truth and one.patient != owners[truth[one.packet]]
+            what for what, patient in _filed(record) if what in truth and patient != _patient(truth[what])
         ),
     )
+
+
+def _filed(record: Iterable[Stored]) -> Iterator[tuple[Packet, str | None]]:
+    return (((one.measurement.device.serial, one.packet), one.patient) for one in record)
+
+
+def _patient(device: DeviceEntry) -> str:
+    return f"patient-{device.person}"
 
 
 def _open(database: Path) -> sqlite3.Connection:

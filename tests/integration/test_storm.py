@@ -1,12 +1,12 @@
 """A slice of the storm: kills spread over the whole path. `make storm` carries out all of it."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.doubles.bridge_readings import CUFF, blood_pressure
 from virtual_home.lab import Lab
+from virtual_home.scenario import numbered_device
 from virtual_home.storm import WINDOW, plan, run_storm, scenario
-from virtual_home.truth import Difference
+from virtual_home.truth import Difference, Stored, compare
 
 NOTHING = Difference(lost=(), doubled=(), invented=(), misfiled=())
 
@@ -39,13 +39,15 @@ def test_the_plan_has_every_step_and_fifty_kills() -> None:
     assert {case.step for case in cases if case.device == "discarding"} == set(WINDOW)
 
 
-def test_a_difference_is_seen(tmp_path: Path) -> None:
-    from tests.doubles.bridge_readings import blood_pressure  # noqa: PLC0415 - only here
-    from virtual_home.truth import Stored, compare  # noqa: PLC0415 - as above
-
+def test_a_difference_is_seen() -> None:
+    devices = [numbered_device(1, "cuff", "cuff").model_copy(update={"serial": CUFF.serial, "person": "1"})]
     m = blood_pressure("120")
     ledger = [{"packet": packet, "device": "cuff"} for packet in ("aa", "bb", "cc")]
     stored = [Stored("aa", "patient-1", m), Stored("bb", "patient-2", m), Stored("bb", "patient-1", m)]
-    found = compare(ledger, [*stored, Stored("dd", "patient-1", m)], {"cuff": "patient-1"})
-    assert found == Difference(lost=("cc",), doubled=("bb",), invented=("dd",), misfiled=("bb",))
-    assert tmp_path.exists()
+    found = compare(ledger, [*stored, Stored("dd", "patient-1", m)], devices)
+    assert found == Difference(
+        lost=(("cuff", "cc"),),
+        doubled=((CUFF.serial, "bb"),),
+        invented=((CUFF.serial, "dd"),),
+        misfiled=((CUFF.serial, "bb"),),
+    )

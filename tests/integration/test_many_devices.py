@@ -1,0 +1,33 @@
+"""One agent and a hundred devices that all measure at the same moment: every reading once."""
+
+from collections import Counter
+
+import pytest
+
+from virtual_home.lab import Lab
+from virtual_home.scenario import Scenario, numbered_device
+from virtual_home.truth import Difference, compare, idle, stored_readings
+
+KINDS = ("cuff", "glucose_meter", "scale")
+MANY = 100
+
+
+def street(many: int) -> Scenario:
+    devices = (numbered_device(n + 1, f"d{n}", KINDS[n % len(KINDS)]) for n in range(many))
+    return Scenario(title="Many devices", seed=1, devices=tuple(devices))
+
+
+@pytest.mark.timeout(300)
+async def test_a_hundred_devices_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    scenario = street(MANY)
+    async with Lab(tmp_path_factory.mktemp("m"), scenario) as lab:
+        for device in scenario.devices:
+            await lab.home.ask("measure", device=device.key, values={})
+        await lab.until(lambda: len(stored_readings(lab.database)) >= MANY, "all are stored", 200)
+        await lab.until(lambda: idle(lab.database), "all are delivered", 60)
+        stored = stored_readings(lab.database)
+        ledger = await lab.home.ask("ledger")
+        assert compare(ledger, stored, scenario.devices) == Difference((), (), (), ())
+        assert Counter(one.patient for one in stored) == Counter(
+            f"patient-{d.person}" for d in scenario.devices
+        )
