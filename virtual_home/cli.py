@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -53,12 +55,10 @@ def demo(
 @app.command()
 def storm(
     seed: Annotated[int, typer.Option(help="Whose readings.")] = 1,
-    cases: Annotated[int | None, typer.Option(help="Only so many of the plan, evenly spread.")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Only so many of the plan, evenly spread.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Keep everything here.")] = None,
 ) -> None:
     """Kill every process at every step of the path, and compare the record with the truth."""
-    import tempfile  # noqa: PLC0415 - the other commands need none
-
     from virtual_home import storm as storming  # noqa: PLC0415 - starts a whole street
     from virtual_home.lab import Lab  # noqa: PLC0415 - as above
 
@@ -66,6 +66,8 @@ def storm(
     chosen = plan if cases is None else plan[:: max(1, len(plan) // cases)]
     place = folder or Path(tempfile.mkdtemp(prefix="kiteline-"))
     outcome = asyncio.run(storming.run_storm(Lab(place, storming.scenario(seed)), chosen))
+    if folder is None:
+        shutil.rmtree(place)
     typer.echo(json.dumps(outcome.report()))
 
 
