@@ -28,6 +28,8 @@ WORDS: Final = {
     "pulse": "pulse {} /min",
     "mg_dl": "glucose {} mg/dL",
     "weight": "weight {} kg",
+    "temperature": "temperature {} °C",
+    "saturation": "oxygen saturation {} %",
 }
 STYLES: Final = {"patient": "bold", "home": "cyan", "broker": "dim", "hospital": "green", "nurse": "magenta"}
 

@@ -18,15 +18,17 @@ from typing import Any, Final
 
 from virtual_home.devices.glucose_meter import GlucoseMeter
 from virtual_home.devices.peripheral import Peripheral, real_time
-from virtual_home.devices.pushing import Cuff, Scale
+from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
 from virtual_home.scenario import Scenario
 
-KINDS: Final[dict[str, type[Cuff | Scale | GlucoseMeter]]] = {
+KINDS: Final[dict[str, type[Cuff | Scale | Thermometer | Oximeter | GlucoseMeter]]] = {
     "cuff": Cuff,
     "glucose_meter": GlucoseMeter,
     "scale": Scale,
+    "thermometer": Thermometer,
+    "oximeter": Oximeter,
 }
 
 MINUTE: Final = dt.timedelta(minutes=1)

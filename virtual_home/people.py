@@ -66,12 +66,27 @@ class Person:
         raw = self._means.weight_kg + self._random.gauss(0, _WEIGHT_SD)
         return {"weight": Decimal(round(raw * 20)) / 20}
 
+    def temperature(self) -> dict[str, Decimal]:
+        """Return body temperature (degrees Celsius), in the steps of a thermometer."""
+        return {"temperature": Decimal(round(366 + self._random.gauss(0, 2))) / 10}
+
+    def oximetry(self) -> dict[str, Decimal]:
+        """Return oxygen saturation (%) and pulse (/min)."""
+        saturation = min(Decimal(round(96 + self._random.gauss(0, 1))), Decimal(100))
+        return {"saturation": saturation, "pulse": self.blood_pressure()["pulse"]}
+
     def new_session(self) -> None:
         """Let time pass: the next readings are of another session."""
         self._session = self._random.gauss(0, _SESSION_SD)
 
     def readings(self, kind: str) -> Iterator[dict[str, Decimal]]:
         """Return an endless sequence of what one kind of device will measure."""
-        measure = {"cuff": self.blood_pressure, "glucose_meter": self.glucose, "scale": self.weight}[kind]
+        measure = {
+            "cuff": self.blood_pressure,
+            "glucose_meter": self.glucose,
+            "scale": self.weight,
+            "thermometer": self.temperature,
+            "oximeter": self.oximetry,
+        }[kind]
         while True:
             yield measure()

@@ -8,7 +8,7 @@ from virtual_home.lab import Lab
 from virtual_home.scenario import Scenario, numbered_device
 from virtual_home.truth import Difference, compare, idle, stored_readings
 
-KINDS = ("cuff", "glucose_meter", "scale")
+KINDS = ("cuff", "glucose_meter", "scale", "thermometer", "oximeter")
 MANY = 100
 
 

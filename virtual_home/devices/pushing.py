@@ -1,4 +1,4 @@
-"""Devices that push by indication as soon as they are subscribed: cuff, scale."""
+"""Devices that push by indication as soon as they are subscribed: cuff, scale, thermometer, oximeter."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,6 +11,8 @@ from bumble.gatt import Characteristic, Service
 from device_drivers.medfloat import MedFloat
 from device_drivers.quantities.blood_pressure import BloodPressureMeasurement
 from device_drivers.quantities.body import WeightMeasurement
+from device_drivers.quantities.oximetry import PlxSpotCheck
+from device_drivers.quantities.temperature import TemperatureMeasurement
 from virtual_home.devices.peripheral import READABLE, Entry, Fate, Peripheral, Properties
 
 
@@ -91,5 +93,45 @@ class Scale(Pushing):
             weight=int(weight / Decimal("0.005")),
             time_stamp=stamp,
             user_id=user,
+        )
+        return await self.measured(bytes(packet))
+
+
+class Thermometer(Pushing):
+    """An ear thermometer (0x1809)."""
+
+    services = (0x1809,)
+    service = 0x1809
+    measurement = 0x2A1C
+    feature = (0x2A1D, b"\x03")
+
+    async def measure(self, *, temperature: Decimal) -> Entry:
+        """Measure: degrees Celsius."""
+        stamp = self.clock.stamp()
+        packet = TemperatureMeasurement(
+            flags=0x04 | (0x02 if stamp else 0),
+            temperature=MedFloat.of(temperature, 4),
+            time_stamp=stamp,
+            kind=3,
+        )
+        return await self.measured(bytes(packet))
+
+
+class Oximeter(Pushing):
+    """A pulse oximeter for spot checks (0x1822)."""
+
+    services = (0x1822,)
+    service = 0x1822
+    measurement = 0x2A5E
+    feature = (0x2A60, b"\x00\x00")
+
+    async def measure(self, *, saturation: Decimal, pulse: Decimal) -> Entry:
+        """Measure: percent and beats per minute."""
+        stamp = self.clock.stamp()
+        packet = PlxSpotCheck(
+            flags=0x01 if stamp else 0,
+            saturation=MedFloat.of(saturation),
+            pulse_rate=MedFloat.of(pulse),
+            time_stamp=stamp,
         )
         return await self.measured(bytes(packet))
