@@ -1,29 +1,49 @@
 """Which profile fits what was seen, and which driver a profile names. Two equal matches are an error."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, TypeVar
 
-from device_drivers.driver import Driver
+from pydantic import BaseModel
+
+from device_drivers.clock_layouts import CLOCK_LAYOUTS
+from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
+from device_drivers.information import Information
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile, load_profiles, long_uuid
 from wire_format.errors import Misconfigured
+
+D = TypeVar("D")
 
 DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
 }
+SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
+ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {}
+
+_NAME: Final = 100
+_CONNECTED: Final = 1000
+"""Weights of what is narrower: a model or firmware beats any name, a name any number of services."""
 
 
 class Catalogue:
-    """The profiles of one gateway, checked against the drivers that exist."""
+    """The profiles of one gateway, checked against the drivers that exist.
 
-    def __init__(self, profiles: Mapping[str, DeviceProfile] | None = None) -> None:
+    Profiles without evidence from a real device are left out, unless `enabled` names them.
+    """
+
+    def __init__(
+        self, profiles: Mapping[str, DeviceProfile] | None = None, enabled: Collection[str] = ()
+    ) -> None:
         self.profiles = dict(load_profiles() if profiles is None else profiles)
         for profile in self.profiles.values():
-            driver_of(profile)
+            check(profile)
+        for name in enabled:
+            self.named(name)
+        self.on = {n: p for n, p in self.profiles.items() if p.on_by_default or n in enabled}
 
     def named(self, name: str) -> DeviceProfile:
         """Return a profile by name; raises `Misconfigured` with the names there are."""
@@ -33,41 +53,114 @@ class Catalogue:
             known = ", ".join(sorted(self.profiles))
             raise Misconfigured(f"There is no device profile {name!r}. There are: {known}.") from None
 
-    def match(self, sighting: Sighting) -> DeviceProfile | None:
+    def match(self, sighting: Sighting, known: Information | None = None) -> DeviceProfile | None:
         """Return the profile that fits best, or None if none does.
 
-        A profile that names the model beats one that asks for services only. Raises `Misconfigured` if two
-        fit equally well: reading a device in the wrong way is worse than not reading it.
+        A profile that names the model beats one that asks for services only. `known` is what the device
+        said of itself, now or at an earlier visit; without it profiles that ask for a model or a firmware do
+        not fit, unless nothing else does and their way of connecting is the same. Raises `Misconfigured` if
+        two fit equally well: reading a device in the wrong way is worse than not reading it.
         """
-        fits = [(rank(profile, sighting), profile) for profile in self.profiles.values()]
-        best = max((score for score, _ in fits), default=0)
-        winners = [profile for score, profile in fits if score == best and score > 0]
-        if len(winners) > 1:
-            names = ", ".join(_names(winners))
-            raise Misconfigured(f"The device {sighting.name!r} fits {names} alike: make one match narrower.")
-        return winners[0] if winners else None
+        found = self._best(sighting, known)
+        if found is None and known is None:
+            unasked = [p for p in self.on.values() if p.match.needs_connection and on_air(p, sighting)]
+            if len({p.link.model_dump_json() for p in unasked}) == 1:
+                return unasked[0]
+        return found
+
+    def _best(self, sighting: Sighting, known: Information | None) -> DeviceProfile | None:
+        fits = [(rank(profile, sighting, known), profile) for profile in self.on.values()]
+        return _winner(fits, f"The device {sighting.name!r}")
+
+    def match_usb(self, usb_id: str) -> tuple[DeviceProfile, ...]:
+        """Return every profile whose meters use this serial adapter, as "067b:2303".
+
+        Adapters are shared by makers: which of them it is, the meter must be asked.
+        """
+        return tuple(p for p in self.on.values() if usb_id in p.match.usb)
 
 
-def rank(profile: DeviceProfile, sighting: Sighting) -> int:
-    """Return 0 if the profile does not fit, else how narrowly it does."""
-    services = {long_uuid(name) for name in profile.match.services}
-    if not services <= sighting.services:
+def _winner(fits: list[tuple[int, DeviceProfile]], what: str) -> DeviceProfile | None:
+    best = max((score for score, _ in fits), default=0)
+    winners = [profile for score, profile in fits if score == best and score > 0]
+    if len(winners) > 1:
+        names = ", ".join(_names(winners))
+        raise Misconfigured(f"{what} fits {names} alike: make one match narrower.")
+    return winners[0] if winners else None
+
+
+def on_air(profile: DeviceProfile, sighting: Sighting) -> int:
+    """Return 0 if the profile does not fit an advertisement, else how narrowly it does."""
+    match = profile.match
+    services = {long_uuid(name) for name in match.services}
+    data = {long_uuid(name) for name in match.service_data}
+    fits = services <= sighting.services and data <= set(sighting.service_data) and not match.usb
+    if not fits or (match.company is not None and match.company not in sighting.manufacturer_data):
         return 0
-    if not profile.match.names:
-        return len(services)
-    name = sighting.name or ""
-    return 100 + len(services) if any(fnmatchcase(name, glob) for glob in profile.match.names) else 0
+    named = any(fnmatchcase(sighting.name or "", glob) for glob in match.names)
+    if match.names and not named:
+        return 0
+    return len(services) + len(data) + (match.company is not None) + (_NAME if named else 0)
+
+
+def rank(profile: DeviceProfile, sighting: Sighting, known: Information | None = None) -> int:
+    """Return 0 if the profile does not fit a device, else how narrowly it does."""
+    narrow, match = on_air(profile, sighting), profile.match
+    if not narrow or not match.needs_connection:
+        return narrow
+    if known is None or (match.models and not any(fnmatchcase(known.model or "", g) for g in match.models)):
+        return 0
+    if match.firmware is not None and not match.firmware.holds(known.firmware):
+        return 0
+    return narrow + _CONNECTED * (bool(match.models) + (match.firmware is not None))
 
 
 def driver_of(profile: DeviceProfile) -> Driver:
-    """Return the driver that a profile names."""
+    """Return the driver that a profile of a connected Bluetooth device names."""
+    return _row(profile, DRIVERS, "a connected Bluetooth device")
+
+
+def serial_driver_of(profile: DeviceProfile) -> SerialDriver:
+    """Return the driver that a profile of a meter on a cable names."""
+    return _row(profile, SERIAL_DRIVERS, "a meter on a serial cable")
+
+
+def advert_driver_of(profile: DeviceProfile) -> AdvertDriver:
+    """Return the driver that a profile of an advertising device names."""
+    return _row(profile, ADVERT_DRIVERS, "a device that is never connected")
+
+
+def any_driver_of(profile: DeviceProfile) -> AnyDriver:
+    """Return the driver that a profile names, whatever its link."""
+    every: dict[str, AnyDriver] = {**DRIVERS, **SERIAL_DRIVERS, **ADVERT_DRIVERS}
+    return _row(profile, every, "any device")
+
+
+def _row(profile: DeviceProfile, rows: Mapping[str, D], what: str) -> D:
     try:
-        return DRIVERS[profile.driver]
+        return rows[profile.driver]
     except KeyError:
-        known = ", ".join(sorted(DRIVERS))
+        known = ", ".join(sorted(rows))
         raise Misconfigured(
-            f"The profile {profile.name} names the driver {profile.driver!r}. There are: {known}."
+            f"The profile {profile.name} names the driver {profile.driver!r} for {what}. There are: {known}."
         ) from None
+
+
+def check(profile: DeviceProfile) -> None:
+    """Raise `Misconfigured` if a profile names a driver, a clock layout or a protocol that does not exist."""
+    driver = any_driver_of(profile)
+    if profile.clock.layout not in CLOCK_LAYOUTS:
+        known = ", ".join(sorted(CLOCK_LAYOUTS))
+        raise Misconfigured(
+            f"The profile {profile.name} names the clock layout {profile.clock.layout!r}. There are: {known}."
+        )
+    shape: type[BaseModel] | None = getattr(driver, "protocol", None)
+    if shape is None and profile.protocol:
+        raise Misconfigured(
+            f"The profile {profile.name} has a [protocol], which {profile.driver} does not take."
+        )
+    if shape is not None:
+        profile.protocol_as(shape)
 
 
 def _names(profiles: Iterable[DeviceProfile]) -> list[str]:

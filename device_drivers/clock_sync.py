@@ -1,18 +1,56 @@
-"""Reading a device's Current Time, comparing it with the gateway's, and setting it where that is allowed."""
+"""Reading a device's clock, comparing it with the gateway's, and setting it where that is allowed.
 
+The profile says which characteristic in which layout, and when it may be written (`Clock`).
+"""
+
+import asyncio
 import datetime as dt
 from typing import Final
 
+from device_drivers.clock_layouts import CLOCK_LAYOUTS
+from device_drivers.date_time import DateTime
 from device_drivers.device_time import RESOLUTION_MS, ClockComparison, from_local, local_digits
-from device_drivers.driver import Visit
-from device_drivers.link import AttError, GattLink, uuid16
-from device_drivers.quantities.current_time import CurrentTime
+from device_drivers.driver import GatewayTime, Visit
+from device_drivers.link import AttError, GattLink
+from device_drivers.profile import ClockWrite, ClockZone, long_uuid
 from wire_format.errors import MalformedPacket
 from wire_format.identity import derived_id
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
-CURRENT_TIME: Final = uuid16(0x2A2B)
+NOTIFICATION_S: Final = 5.0
+"""How long a device that notifies its time may take to do so."""
+
 _MS: Final = dt.timedelta(milliseconds=1)
+
+
+def clock_zone(visit: Visit) -> int:
+    """Return the offset from UTC, in minutes, of the digits of this device's clock."""
+    return 0 if visit.profile.clock.zone is ClockZone.UTC else visit.zone_offset_minutes
+
+
+def compared(
+    shown: DateTime, before: GatewayTime, after: GatewayTime, zone_offset_minutes: int
+) -> ClockComparison | None:
+    """Return how far a clock is ahead that showed `shown` between two moments of the gateway.
+
+    None if the device states no date, or the gateway does not know the time.
+    """
+    stated = None if shown.unknown else shown.stated
+    device_utc = None if stated is None else from_local(stated, zone_offset_minutes)
+    if device_utc is None or before.uncertainty_ms is None:
+        return None
+    asked = (after.utc - before.utc) // _MS
+    offset = (device_utc - before.utc) // _MS
+    return ClockComparison(offset, asked + before.uncertainty_ms + RESOLUTION_MS)
+
+
+def must_be_set(visit: Visit, comparison: ClockComparison | None) -> bool:
+    """Tell whether the profile wants the clock set, after it was compared (or could not be)."""
+    rules = visit.profile.clock
+    if rules.write is ClockWrite.NEVER or visit.now().uncertainty_ms is None:
+        return False
+    off = comparison is None or abs(comparison.offset_ms) > rules.maximum_drift_s * 1000
+    return off or rules.write is ClockWrite.ALWAYS
 
 
 async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
@@ -22,44 +60,74 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     the one from before setting: what the device stored, it stored under its old clock.
     """
     rules = visit.profile.clock
-    if rules.read is None or CURRENT_TIME not in link.characteristics():
+    name = None if rules.characteristic is None else long_uuid(rules.characteristic)
+    if name is None or name not in link.characteristics():
         return None
-    before = visit.now()
-    try:
-        shown = CurrentTime.from_bytes(await link.read(CURRENT_TIME)).date_time
-    except (AttError, MalformedPacket):
-        return None
-    after = visit.now()
-    if before.uncertainty_ms is None:
-        return None
-    stated = None if shown.unknown else shown.stated
-    device_utc = None if stated is None else from_local(stated, visit.zone_offset_minutes)
     comparison = None
-    if device_utc is not None:
-        asked = (after.utc - before.utc) // _MS
-        offset = (device_utc - before.utc) // _MS
-        comparison = ClockComparison(offset, asked + before.uncertainty_ms + RESOLUTION_MS)
-    off = comparison is None or abs(comparison.offset_ms) > rules.maximum_drift_s * 1000
-    if rules.write and off:
-        await _set_clock(link, visit)
+    if rules.readable:
+        before = visit.now()
+        try:
+            shown = await _shown(link, visit, name)
+        except (AttError, MalformedPacket):
+            return None
+        if before.uncertainty_ms is None:
+            return None
+        comparison = None if shown is None else compared(shown, before, visit.now(), clock_zone(visit))
+        if shown is None:
+            return None
+    if must_be_set(visit, comparison):
+        await _set_clock(link, visit, name)
     return comparison
 
 
-async def _set_clock(link: GattLink, visit: Visit) -> None:
-    now = visit.now()
-    detail: str | None = None
-    value = CurrentTime.of(local_digits(now.utc, visit.zone_offset_minutes))
+async def _shown(link: GattLink, visit: Visit, name: str) -> DateTime | None:
+    """Return what the clock shows; None if it is to be notified, and was not."""
+    layout = CLOCK_LAYOUTS[visit.profile.clock.layout]
+    if visit.profile.clock.write is not ClockWrite.AFTER_NOTIFICATION:
+        return layout.decode(await link.read(name))
+    told: asyncio.Queue[bytes] = asyncio.Queue()
+    await link.subscribe(name, told.put_nowait)
     try:
-        await link.write(CURRENT_TIME, bytes(value))
+        async with asyncio.timeout(NOTIFICATION_S):
+            return layout.decode(await told.get())
+    except TimeoutError:
+        return None
+
+
+async def _set_clock(link: GattLink, visit: Visit, name: str) -> None:
+    rules, zone = visit.profile.clock, clock_zone(visit)
+    layout = CLOCK_LAYOUTS[rules.layout]
+    now = visit.now()
+    value = layout.encode(local_digits(now.utc, zone), visit.zone_offset_minutes)
+    detail: str | None = None
+    try:
+        await link.write(name, value)
+        kept = not rules.verify or await _kept(link, visit, name)
     except AttError as error:
-        kind, detail = DeviceEventKind.CLOCK_REFUSED, str(error)
+        kept, detail = False, str(error)
     else:
-        kind = DeviceEventKind.CLOCK_SET
-    event = DeviceEvent(
+        detail = None if kept else "The device took the time and did not keep it."
+    visit.sink.commit([clock_event(visit, now, kept=kept, detail=detail)])
+
+
+async def _kept(link: GattLink, visit: Visit, name: str) -> bool:
+    """Read the clock back: whether it shows what was written, within the drift that is allowed."""
+    before = visit.now()
+    try:
+        shown = CLOCK_LAYOUTS[visit.profile.clock.layout].decode(await link.read(name))
+    except MalformedPacket:
+        return False
+    found = compared(shown, before, visit.now(), clock_zone(visit))
+    return found is not None and abs(found.offset_ms) <= visit.profile.clock.maximum_drift_s * 1000
+
+
+def clock_event(visit: Visit, now: GatewayTime, *, kept: bool, detail: str | None = None) -> DeviceEvent:
+    """Return what is told of a clock that was set, or refused to be."""
+    kind = DeviceEventKind.CLOCK_SET if kept else DeviceEventKind.CLOCK_REFUSED
+    return DeviceEvent(
         event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
         device=visit.device,
         kind=kind,
         at=now.utc,
         detail=detail,
     )
-    visit.sink.commit([event])

@@ -3,7 +3,7 @@
 The table is the only place where a characteristic meets its decoder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -37,6 +37,9 @@ from wire_format.measurement import (
 from wire_format.nomenclature import NOMENCLATURE, Quantity, Term, Unit
 from wire_format.units import convert
 
+PLAIN: Final = Decode()
+"""The rules of a device that keeps to its specification."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -55,13 +58,11 @@ class Decoded:
     more_follows: bool = False
 
 
-def component(term: Term, unit: Unit, number: MedFloat, zero_is_absent: tuple[Term, ...] = ()) -> Component:
+def component(term: Term, unit: Unit, number: MedFloat) -> Component:
     """Return a component of a medical float, or the reason why it is no value."""
     value = number.value
     if value is None:
         return Component(term=term, unit=unit, absent=number.absent)
-    if term in zero_is_absent and value == 0:
-        return Component(term=term, unit=unit, absent=Absent.NOT_MEASURED)
     return Component(term=term, unit=unit, value=value)
 
 
@@ -69,40 +70,42 @@ def blood_pressure(data: bytes, decode: Decode) -> Decoded:
     """Decode 0x2A35."""
     layout = Layout(user_always=decode.user_always, tail_order=decode.tail_order)
     packet = BloodPressureMeasurement.from_bytes(data, layout)
-    zero = decode.zero_is_absent
     parts = [
-        component(Term.SYSTOLIC, packet.unit, packet.systolic, zero),
-        component(Term.DIASTOLIC, packet.unit, packet.diastolic, zero),
-        component(Term.MEAN_ARTERIAL, packet.unit, packet.mean_arterial, zero),
+        component(Term.SYSTOLIC, packet.unit, packet.systolic),
+        component(Term.DIASTOLIC, packet.unit, packet.diastolic),
+        component(Term.MEAN_ARTERIAL, packet.unit, packet.mean_arterial),
     ]
     if packet.pulse_rate is not None:
-        parts.append(component(Term.PULSE_RATE, Unit.PER_MINUTE, packet.pulse_rate, zero))
-    return _judged(
+        parts.append(component(Term.PULSE_RATE, Unit.PER_MINUTE, packet.pulse_rate))
+    return judged(
         Decoded(
             Quantity.BLOOD_PRESSURE,
             tuple(parts),
             context=packet.context,
             user=packet.user_id,
             stamp=packet.time_stamp,
-            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing) + _order(parts),
-        )
+            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing)
+            + order_remarks(parts),
+        ),
+        decode,
     )
 
 
-def _order(parts: list[Component]) -> tuple[Remark, ...]:
+def order_remarks(parts: Sequence[Component]) -> tuple[Remark, ...]:
+    """Say if the diastolic pressure (second) is not below the systolic one (first)."""
     systolic, diastolic = parts[0].value, parts[1].value
     wrong = systolic is not None and diastolic is not None and diastolic >= systolic
     return (Remark.DIASTOLIC_NOT_BELOW_SYSTOLIC,) if wrong else ()
 
 
-def glucose(data: bytes, _decode: Decode) -> Decoded:
+def glucose(data: bytes, decode: Decode) -> Decoded:
     """Decode 0x2A18 without its context."""
     packet = GlucoseMeasurement.from_bytes(data)
     status = packet.sensor_status or 0
     failure = Failure.DEVICE_FAULT if status & FAULT_BITS else None
     if status & INTERRUPTED_BIT:
         failure = Failure.INTERRUPTED
-    return _judged(
+    return judged(
         Decoded(
             Quantity.GLUCOSE,
             (packet.component,),
@@ -114,11 +117,12 @@ def glucose(data: bytes, _decode: Decode) -> Decoded:
             ),
             stamp=packet.base_time,
             failure=failure,
-            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
             sequence=packet.sequence,
             offset_minutes=packet.offset_minutes,
             context_follows=packet.context_follows,
-        )
+        ),
+        decode,
     )
 
 
@@ -135,7 +139,7 @@ def with_context(decoded: Decoded, data: bytes) -> Decoded:
         **_amounts(packet),
         **_exercise(packet),
     }
-    remarks = _shape(reserved=packet.reserved_bits, trailing=packet.trailing)
+    remarks = shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing)
     return replace(
         decoded,
         context=decoded.context.model_copy(update=said),
@@ -176,35 +180,37 @@ def _exercise(packet: GlucoseMeasurementContext) -> dict[str, int | bool | None]
 def weight(data: bytes, decode: Decode) -> Decoded:
     """Decode 0x2A9D."""
     packet = WeightMeasurement.from_bytes(data)
-    return _judged(
+    return judged(
         Decoded(
             Quantity.BODY_WEIGHT,
             packet.components(decode.mass_resolution),
             context=BodyContext(),
             user=packet.user_id,
             stamp=packet.time_stamp,
-            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
-        )
+            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
+        ),
+        decode,
     )
 
 
-def body_composition(data: bytes, _decode: Decode) -> Decoded:
+def body_composition(data: bytes, decode: Decode) -> Decoded:
     """Decode 0x2A9C; the parts of a measurement in several packets are joined with `join`."""
     packet = BodyCompositionMeasurement.from_bytes(data)
-    return _judged(
+    return judged(
         Decoded(
             Quantity.BODY_COMPOSITION,
             packet.components(),
             context=BodyContext(),
             user=packet.user_id,
             stamp=packet.time_stamp,
-            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
+            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
             more_follows=packet.more_follows,
-        )
+        ),
+        decode,
     )
 
 
-def join(first: Decoded, second: Decoded) -> Decoded:
+def join(first: Decoded, second: Decoded, decode: Decode = PLAIN) -> Decoded:
     """Return a body composition whose fields came in two packets. The first packet's time and user hold.
 
     Body fat is in both; the second says it again, and is taken where the first has no value for it.
@@ -224,24 +230,25 @@ def join(first: Decoded, second: Decoded) -> Decoded:
         failure=None,
         more_follows=False,
     )
-    return _judged(joined)
+    return judged(joined, decode)
 
 
-def temperature(data: bytes, _decode: Decode) -> Decoded:
+def temperature(data: bytes, decode: Decode) -> Decoded:
     """Decode 0x2A1C."""
     packet = TemperatureMeasurement.from_bytes(data)
-    return _judged(
+    return judged(
         Decoded(
             Quantity.BODY_TEMPERATURE,
             (component(Term.BODY_TEMPERATURE, packet.unit, packet.temperature),),
             context=TemperatureContext(site=packet.kind),
             stamp=packet.time_stamp,
-            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
-        )
+            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
+        ),
+        decode,
     )
 
 
-def oximetry(data: bytes, _decode: Decode) -> Decoded:
+def oximetry(data: bytes, decode: Decode) -> Decoded:
     """Decode 0x2A5E."""
     packet = PlxSpotCheck.from_bytes(data)
     parts = [
@@ -250,7 +257,7 @@ def oximetry(data: bytes, _decode: Decode) -> Decoded:
     ]
     if packet.pulse_amplitude is not None:
         parts.append(component(Term.PULSE_AMPLITUDE_INDEX, Unit.PERCENT, packet.pulse_amplitude))
-    return _judged(
+    return judged(
         Decoded(
             Quantity.PULSE_OXIMETRY,
             tuple(parts),
@@ -258,8 +265,9 @@ def oximetry(data: bytes, _decode: Decode) -> Decoded:
                 measurement_status_bits=packet.measurement_status, sensor_status_bits=packet.sensor_status
             ),
             stamp=None if packet.clock_not_set else packet.time_stamp,
-            remarks=_shape(reserved=packet.reserved_bits, trailing=packet.trailing),
-        )
+            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
+        ),
+        decode,
     )
 
 
@@ -275,25 +283,35 @@ DECODERS: Final[dict[str, Decoder]] = {
 }
 
 
-def _shape(*, reserved: bool, trailing: bytes) -> tuple[Remark, ...]:
+def shape_remarks(*, reserved: bool, trailing: bytes) -> tuple[Remark, ...]:
+    """Say what of a packet's form a reader must know."""
     found = ((Remark.RESERVED_BITS, reserved), (Remark.TRAILING_BYTES, bool(trailing)))
     return tuple(remark for remark, present in found if present)
 
 
-def _judged(decoded: Decoded) -> Decoded:
-    """Add what follows from the values alone: no result at all, or a value that no living person has."""
+def judged(decoded: Decoded, decode: Decode) -> Decoded:
+    """Add what follows from the values alone: sentinels, no result at all, implausible values."""
+    components = tuple(_without_sentinel(part, decode) for part in decoded.components)
     failure = decoded.failure
-    results = [c for c in decoded.components if c.absent not in {Absent.ABOVE_RANGE, Absent.BELOW_RANGE}]
-    if failure is None and results and all(c.value is None for c in decoded.components):
+    results = [c for c in components if c.absent not in {Absent.ABOVE_RANGE, Absent.BELOW_RANGE}]
+    if failure is None and results and all(c.value is None for c in components):
         failure = Failure.NO_RESULT
-    remarks = decoded.remarks
-    if Remark.IMPLAUSIBLE not in remarks and any(map(_implausible, decoded.components)):
+    remarks: tuple[Remark, ...] = tuple(r for r in decoded.remarks if r is not Remark.IMPLAUSIBLE)
+    if any(_implausible(part, decode) for part in components):
         remarks = (*remarks, Remark.IMPLAUSIBLE)
-    return replace(decoded, failure=failure, remarks=remarks)
+    return replace(decoded, components=components, failure=failure, remarks=remarks)
 
 
-def _implausible(part: Component) -> bool:
+def _without_sentinel(part: Component, decode: Decode) -> Component:
+    zero = part.value == 0 and part.term in decode.zero_is_absent
+    if zero or part.value in decode.absent.get(part.term, ()):
+        return Component(term=part.term, unit=part.unit, absent=Absent.NOT_MEASURED)
+    return part
+
+
+def _implausible(part: Component, decode: Decode) -> bool:
     if part.value is None:
         return False
     row = NOMENCLATURE[part.term]
-    return not row.low <= convert(part.value, part.unit, row.units[0]) <= row.high
+    low, high = decode.plausible.get(part.term, (row.low, row.high))
+    return not low <= convert(part.value, part.unit, row.units[0]) <= high

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_drivers.date_time import DateTime
-from device_drivers.profile import DeviceProfile
+from device_drivers.profile import ClockWrite, DeviceProfile
 from wire_format.base import Utc
 from wire_format.measurement import ClockTrust, DeviceTime, Instant, Remark
 
@@ -123,12 +123,15 @@ def _stated_instant(
     if utc is None:
         return None, ClockTrust.NONE
     if comparison is None or received.uncertainty_ms is None:
+        if not profile.clock.believed:
+            return None, ClockTrust.NONE
         bound = profile.clock.stated_uncertainty_s * 1000
         return Instant(utc=utc, uncertainty_ms=bound), ClockTrust.STATED
     corrected = utc - dt.timedelta(milliseconds=comparison.offset_ms)
     bound = comparison.uncertainty_ms + received.uncertainty_ms + RESOLUTION_MS
     within = abs(comparison.offset_ms) <= profile.clock.maximum_drift_s * 1000
-    trust = ClockTrust.SYNCHRONISED if within and profile.clock.write else ClockTrust.COMPARED
+    kept = within and profile.clock.write is not ClockWrite.NEVER
+    trust = ClockTrust.SYNCHRONISED if kept else ClockTrust.COMPARED
     return Instant(utc=corrected, uncertainty_ms=bound), trust
 
 

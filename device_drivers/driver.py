@@ -4,12 +4,14 @@ A driver hands each reading to a synchronous sink from within the handler that r
 `commit` returns, the reading is durable: no queue stands between the radio and the card.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from device_drivers.link import GattLink
+from pydantic import BaseModel
+
+from device_drivers.link import AdvertLink, GattLink, SerialLink
 from device_drivers.profile import DeviceProfile
 from wire_format.base import Utc, Wire
 from wire_format.measurement import DeviceIdentity, Measurement
@@ -50,7 +52,8 @@ class Visit:
     """One connection to one device, and all that a driver needs to know about here and now.
 
     `number` is durable and never repeats within a gateway. `zone_offset_minutes` is the home's zone, which
-    the digits of a device clock are read in.
+    the digits of a device clock are read in. `consents` are the codes of the device's user slots that the
+    home gave (User Data Service); `bind_key` opens encrypted advertisements of this one device.
     """
 
     device: DeviceIdentity
@@ -64,15 +67,42 @@ class Visit:
     cursor: RecordCursor | None
     now: Callable[[], GatewayTime]
     sink: ReadingSink
+    consents: Mapping[int, int] = field(default_factory=dict)
+    bind_key: bytes | None = field(default=None, repr=False)
 
 
 class Driver(Protocol):
-    """One protocol family."""
+    """One protocol family over a GATT connection."""
 
     async def collect(self, link: GattLink, visit: Visit) -> None:
         """Read what the device has and commit it to `visit.sink`; return when the device is done.
 
         Raises `LinkLost` when the connection broke (what was committed stays), `AttError` when the device
-        refused what the profile requires.
+        refused what the profile requires, `Misconfigured` when the profile cannot be this device's.
         """
         ...
+
+
+class SerialDriver(Protocol):
+    """One protocol family over a serial cable. See `Driver.collect` for what is raised."""
+
+    async def collect(self, link: SerialLink, visit: Visit) -> None:
+        """Read what the meter has and commit it to `visit.sink`; never ask it to erase anything."""
+        ...
+
+
+class AdvertDriver(Protocol):
+    """A family whose readings are in its advertisements: nothing is connected."""
+
+    async def collect(self, link: AdvertLink, visit: Visit) -> None:
+        """Commit each finished reading; return when the device has been silent for the profile's `idle_s`."""
+        ...
+
+
+AnyDriver = Driver | SerialDriver | AdvertDriver
+
+
+class Configurable(Protocol):
+    """A driver whose profiles have a `[protocol]`: this is its shape. Unknown keys are refused."""
+
+    protocol: type[BaseModel]

@@ -11,6 +11,7 @@ SERIAL: Final = uuid16(0x2A25)
 FIRMWARE: Final = uuid16(0x2A26)
 SYSTEM_ID: Final = uuid16(0x2A23)
 _SYSTEM_ID_BYTES: Final = 8
+_MAX_TEXT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Information:
     serial: str | None
     firmware: str | None
     system_id: str | None
+
+
+NOTHING_SAID: Final = Information(None, None, None, None, None)
+"""Of a device that was never asked."""
 
 
 async def read_information(link: GattLink) -> Information:
@@ -43,6 +48,10 @@ async def _value(link: GattLink, uuid: str) -> bytes | None:
 
 
 async def _text(link: GattLink, uuid: str) -> str | None:
+    """Return a string; None if the device does not say it, or says what nobody can read."""
     value = await _value(link, uuid)
-    text = None if value is None else value.decode("utf-8", "replace").rstrip("\0").strip()
-    return text or None
+    try:
+        said = "" if value is None else value.decode().strip("\0 ")
+    except UnicodeDecodeError:
+        return None
+    return said[:_MAX_TEXT] if said and said.isprintable() else None

@@ -55,7 +55,7 @@ class GattLink(Protocol):
         ...
 
     async def write(self, characteristic: str, data: bytes) -> None:
-        """Write a value with response."""
+        """Write a value: with response where the characteristic has it, else without."""
         ...
 
     async def subscribe(self, characteristic: str, handler: Callable[[bytes], None]) -> None:
@@ -67,4 +67,45 @@ class GattLink(Protocol):
 
     async def wait_closed(self) -> None:
         """Return when the device has closed the link; raise what a handler raised."""
+        ...
+
+
+class SerialLink(Protocol):
+    """An open serial line to one meter.
+
+    Every method raises `LinkLost` when the cable is gone, and `TimeoutError` when the whole of what was asked
+    did not come within `within_s`: the deadline is for all of it, not for each byte. What came is then kept
+    and is the first to be returned by the next call.
+    """
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        ...
+
+    async def exactly(self, length: int, within_s: float) -> bytes:
+        """Return the next `length` bytes."""
+        ...
+
+    async def until(self, end: bytes, within_s: float, *, most: int = 4096) -> bytes:
+        """Return what comes up to and with `end`; raises `MalformedPacket` after `most` bytes without it."""
+        ...
+
+    async def discard(self) -> bytes:
+        """Forget what has come so far, and return it: it may be kept as undecodable."""
+        ...
+
+    async def line(self, baud_rate: int) -> None:
+        """Set the speed; 8 data bits, no parity, 1 stop bit."""
+        ...
+
+
+class AdvertLink(Protocol):
+    """The advertisements of one device, for as long as a visit lasts."""
+
+    def listen(self, handler: Callable[[Sighting], None]) -> None:
+        """Call `handler` synchronously for the one that began the visit, and each that follows, in order."""
+        ...
+
+    async def silent(self, for_s: float) -> None:
+        """Return when nothing was heard for so long; raise what the handler raised."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from device_drivers.clock_sync import clock_zone
 from device_drivers.decoding import DECODERS, Decoded
 from device_drivers.device_time import ClockComparison, Received, device_time, usable
 from device_drivers.driver import GatewayTime, Visit
@@ -110,7 +111,7 @@ def _time(
         visit.profile,
         _received(at),
         visit.boot_id,
-        visit.zone_offset_minutes,
+        clock_zone(visit),
         stamp=decoded.stamp,
         offset_minutes=decoded.offset_minutes,
         comparison=comparison if usable(decoded.stamp, visit.profile) else None,

@@ -179,7 +179,7 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
         sealer,
         voice,
         Devices.open(config.state / "devices.json", config.device, config.adopt),
-        Catalogue(),
+        Catalogue(enabled=config.profiles.enable),
         config.visits,
         log,
         watch,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from edge_agent.outbox import Limits
 from edge_agent.retransmission import Pace
@@ -13,6 +13,7 @@ from wire_format.base import Utc
 from wire_format.errors import Misconfigured
 from wire_format.topics import Channel, Topic
 
+BIND_KEY_BYTES: Final = 16
 DEFAULT_PATH: Final = Path("/etc/kiteline/edge-agent.toml")
 
 
@@ -80,14 +81,39 @@ def _address(value: str) -> str:
     return value.upper()
 
 
+def _bind_key(value: SecretStr) -> SecretStr:
+    try:
+        right = len(bytes.fromhex(value.get_secret_value())) == BIND_KEY_BYTES
+    except ValueError:
+        right = False
+    if not right:
+        raise ValueError("a bind key is written as 32 hex digits")
+    return value
+
+
+BindKey = Annotated[SecretStr, AfterValidator(_bind_key)]
+
+
+class ProfilesSection(Section):
+    """Profiles to use although no real device was ever seen with them, by name."""
+
+    enable: tuple[str, ...] = ()
+
+
 class DeviceSection(Section):
-    """A device of this home: its identity address, and who uses it (or one of its user slots) since when."""
+    """A device of this home: its identity address, and who uses it (or one of its user slots) since when.
+
+    `consent_code` is the code of that slot, where the device asks for one (scales with a User Data Service).
+    `bind_key` are the 32 hex digits that a device encrypts its advertisements with.
+    """
 
     address: Annotated[str, AfterValidator(_address)]
     person: str = Field(min_length=1, max_length=64)
     since: Utc
     until: Utc | None = None
     slot: int | None = Field(default=None, ge=0, le=255)
+    consent_code: int | None = Field(default=None, ge=0, le=9999)
+    bind_key: BindKey | None = None
 
 
 class Adoption(Section):
@@ -113,6 +139,7 @@ class Config(Section):
     outbox: OutboxSection = OutboxSection()
     clock: ClockSection = ClockSection()
     visits: Visits = Visits()
+    profiles: ProfilesSection = ProfilesSection()
     adopt: Adoption | None = None
     device: tuple[DeviceSection, ...] = ()
 

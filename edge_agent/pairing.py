@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from device_drivers.link import AttError, GattLink, uuid16
+from device_drivers.information import Information
 from device_drivers.profile import DeviceProfile
 from edge_agent.assignment import Pairing
 from edge_agent.config import Adoption, DeviceSection
@@ -22,13 +22,7 @@ from wire_format.errors import Misconfigured
 from wire_format.identity import device_id
 from wire_format.measurement import DeviceIdentity
 
-MAKER: Final = uuid16(0x2A29)
-MODEL: Final = uuid16(0x2A24)
-SERIAL: Final = uuid16(0x2A25)
-SYSTEM_ID: Final = uuid16(0x2A23)
-FIRMWARE: Final = uuid16(0x2A26)
 UNSTATED: Final = "unstated"
-_MAX_TEXT: Final = 64
 
 
 class DeviceUser(Wire):
@@ -133,46 +127,30 @@ class Devices:
         data = [json.loads(one.model_dump_json()) for one in self.known.values()]
         _replace(self.path, json.dumps(data, indent=1).encode())
 
+    def consents(self, device: KnownDevice) -> dict[int, int]:
+        """Return the codes of a device's user slots (User Data Service), by slot."""
+        named = [d for d in self.named if d.address == device.address]
+        return {d.slot: d.consent_code for d in named if d.slot is not None and d.consent_code is not None}
 
-async def identify(link: GattLink, address: str, profile: DeviceProfile) -> DeviceIdentity:
-    """Ask a device who it is (Device Information Service), and mint its identity."""
-    maker = await text(link, MAKER) or UNSTATED
+    def bind_key(self, device: KnownDevice) -> bytes | None:
+        """Return the key that a device encrypts its advertisements with, if the configuration gives it."""
+        keys = [d.bind_key for d in self.named if d.address == device.address and d.bind_key is not None]
+        return bytes.fromhex(keys[0].get_secret_value()) if keys else None
+
+
+def identity_of(said: Information, address: str, profile: DeviceProfile) -> DeviceIdentity:
+    """Mint the identity of a device from what it says of itself (Device Information Service)."""
+    maker = said.manufacturer or UNSTATED
     # Without a model number the kind of device still keeps two devices of one serial number apart.
-    model = await text(link, MODEL) or profile.name
-    serial = await text(link, SERIAL)
+    model = said.model or profile.name
     return DeviceIdentity(
-        device_id=device_id(maker, model, serial, address),
+        device_id=device_id(maker, model, said.serial, address),
         maker=maker,
         model=model,
-        serial=serial,
+        serial=said.serial,
         address=address,
-        system_id=await _system_id(link),
+        system_id=said.system_id,
     )
-
-
-async def text(link: GattLink, characteristic: str) -> str | None:
-    """Return a string of the Device Information Service; None if the device does not say it."""
-    data = await _value(link, characteristic)
-    try:
-        said = "" if data is None else data.decode().strip("\0 ")
-    except UnicodeDecodeError:
-        return None
-    return said[:_MAX_TEXT] if said and said.isprintable() else None
-
-
-async def _system_id(link: GattLink) -> str | None:
-    """Return the EUI-64 of 0x2A23, which is sent least significant byte first, in hex."""
-    data = await _value(link, SYSTEM_ID)
-    return data[::-1].hex() if data is not None and len(data) == 8 else None  # noqa: PLR2004 - an EUI-64
-
-
-async def _value(link: GattLink, characteristic: str) -> bytes | None:
-    if characteristic not in link.characteristics():
-        return None
-    try:
-        return await link.read(characteristic)
-    except AttError:
-        return None
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -11,15 +11,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from device_drivers.catalogue import Catalogue, driver_of
+from device_drivers.catalogue import ADVERT_DRIVERS, Catalogue, advert_driver_of, driver_of
 from device_drivers.driver import RecordCursor, Visit
+from device_drivers.information import NOTHING_SAID, Information, read_information
 from device_drivers.link import GattLink, Sighting
 from device_drivers.profile import Bond, DeviceProfile
+from edge_agent.advert_link import Adverts
 from edge_agent.clock import GatewayClock, zone_offset_minutes
 from edge_agent.config import Visits
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_schema import OutboxFull
-from edge_agent.pairing import FIRMWARE, Devices, KnownDevice, identify, text
+from edge_agent.pairing import Devices, KnownDevice, identity_of
 from edge_agent.sink import GatewayVoice, OutboxSink, Sealer
 from edge_agent.steps import Step, StepObserver
 from service_kit.log import Log
@@ -69,6 +71,7 @@ class _Place:
     rests_until: float = 0.0
     fruitless: int = 0
     failures: int = 0
+    adverts: Adverts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Visitor:
             return
         if place is None:
             place = self._new_place(sighting.address)
+        if place.adverts is not None:
+            place.adverts.heard(sighting)
         now = self.monotonic()
         if now - place.last_heard > SILENCE_S:
             place.fruitless, place.rests_until = 0, now
@@ -119,7 +124,7 @@ class Visitor:
             return
         place.visiting = True
         self.home.observer(Step.SIGHTED, {"profile": profile.name})
-        self.spawn(self._visit(sighting.address, handle, profile, place))
+        self.spawn(self._visit(sighting, handle, profile, place))
 
     def _new_place(self, address: str) -> _Place:
         if len(self._places) >= MAX_PLACES:
@@ -135,10 +140,13 @@ class Visitor:
                 self.home.log.warning("profiles_ambiguous", count=len(self._ambiguous))
             return None
 
-    async def _visit(self, address: str, handle: object, profile: DeviceProfile, place: _Place) -> None:
-        started = self.monotonic()
+    async def _visit(self, sighting: Sighting, handle: object, profile: DeviceProfile, place: _Place) -> None:
+        started, address = self.monotonic(), sighting.address
         try:
-            fresh = await self._read(address, handle, profile)
+            if profile.driver in ADVERT_DRIVERS:
+                fresh = await self._listen(sighting, profile, place)
+            else:
+                fresh = await self._read(sighting, handle, profile)
         except OutboxFull as error:
             self._refuse(place, error)
         except (KitelineError, TimeoutError) as error:
@@ -154,29 +162,49 @@ class Visitor:
                 Step.VISIT_ENDED, {"profile": profile.name, "seconds": self.monotonic() - started}
             )
 
-    async def _read(self, address: str, handle: object, profile: DeviceProfile) -> int:
+    async def _read(self, sighting: Sighting, handle: object, profile: DeviceProfile) -> int:
         """Carry out one visit; return how many readings were new."""
         home = self.home
-        home.outbox.check_room()
-        self._full = False
-        number = home.outbox.take_visit_number()
+        number = self._visit_number()
         bonding = profile.link.bond is not Bond.NEVER
         async with AsyncExitStack() as stack:
             async with self._connecting, self.radio.silence():
                 link = await stack.enter_async_context(self.radio.open(handle, bonding=bonding))
             home.observer(Step.CONNECTED, {"profile": profile.name, "visit": number})
             await asyncio.sleep(profile.link.settle_ms / 1000)
-            if bonding:
+            if bonding and profile.link.bond is not Bond.ON_DEMAND:
                 await link.bond()
-            device = await self._known(link, address, profile)
+            said = await read_information(link)
+            profile = home.catalogue.match(sighting, said) or profile
+            device = self._known(sighting.address, said, profile)
             sink = self._sink(device)
-            visit = await self._prepared(link, device, profile, number, sink)
+            visit = self._prepared(said.firmware, device, profile, number, sink)
             async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):
                 await driver_of(profile).collect(link, visit)
             link.raise_failure()
             return sink.sealed
 
-    async def _known(self, link: GattLink, address: str, profile: DeviceProfile) -> KnownDevice:
+    async def _listen(self, sighting: Sighting, profile: DeviceProfile, place: _Place) -> int:
+        """Take what a device advertises until it is silent; return how many readings were new."""
+        number = self._visit_number()
+        device = self._known(sighting.address, NOTHING_SAID, profile)
+        sink = self._sink(device)
+        visit = self._prepared(None, device, profile, number, sink)
+        place.adverts = Adverts(sighting)
+        try:
+            async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):
+                await advert_driver_of(profile).collect(place.adverts, visit)
+        finally:
+            place.adverts = None
+        return sink.sealed
+
+    def _visit_number(self) -> int:
+        """Return the number of a new visit; raises `OutboxFull` where nothing could be kept of it."""
+        self.home.outbox.check_room()
+        self._full = False
+        return self.home.outbox.take_visit_number()
+
+    def _known(self, address: str, said: Information, profile: DeviceProfile) -> KnownDevice:
         """Return who the device is; the first visit mints its identity, later ones never do."""
         devices = self.home.devices
         known = devices.known.get(address)
@@ -186,14 +214,14 @@ class Visitor:
         adopted = not devices.is_named(address)
         if adopted and now is None:
             raise Unreachable("A device is adopted only when the time is known: see [clock].")
-        identity = await identify(link, address, profile)
+        identity = identity_of(said, address, profile)
         device = KnownDevice(address=address, identity=identity, adopted_at=now if adopted else None)
         devices.remember(device)
         self.home.log.info("device_known", device_id=identity.device_id, profile=profile.name)
         return device
 
-    async def _prepared(
-        self, link: GattLink, device: KnownDevice, profile: DeviceProfile, number: int, sink: OutboxSink
+    def _prepared(
+        self, firmware: str | None, device: KnownDevice, profile: DeviceProfile, number: int, sink: OutboxSink
     ) -> Visit:
         home = self.home
         reached = home.outbox.advance_of(device.identity.device_id)
@@ -201,7 +229,7 @@ class Visitor:
         return Visit(
             device=device.identity,
             profile=profile,
-            firmware=await text(link, FIRMWARE),
+            firmware=firmware,
             gateway=home.outbox.gateway,
             software=home.software,
             boot_id=home.clock.boot_id,
@@ -210,6 +238,8 @@ class Visitor:
             cursor=None if reached is None else RecordCursor(sequence=reached.sequence, count=reached.count),
             now=home.clock.now,
             sink=sink,
+            consents=home.devices.consents(device),
+            bind_key=home.devices.bind_key(device),
         )
 
     def _sink(self, device: KnownDevice) -> OutboxSink:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from cloud_bridge.page_links import PageLinks
+from device_drivers.profile import load_profiles
 from service_kit.key_files import write_private, write_public
 from virtual_home.home import HomeControl
 from virtual_home.hospital import Desk
@@ -57,6 +58,9 @@ zone_offset_minutes = {zone}
 [visits]
 rest_s = 0.5
 longest_rest_s = 2
+
+[profiles]
+enable = {enable}
 """
 
 _DEVICE: Final = """
@@ -287,6 +291,8 @@ class Lab:
             "resend_s": self.resend_s,
             "system_id": GATEWAY_SYSTEM_ID,
             "hospital": HOSPITAL,
+            # Virtual devices show profiles that no real one was ever seen with.
+            "enable": json.dumps([p.name for p in load_profiles().values() if not p.on_by_default]),
         }
         since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).isoformat()
         owners = {d.address: d.person for d in self.scenario.devices}

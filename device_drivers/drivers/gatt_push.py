@@ -14,8 +14,9 @@ from device_drivers.decoding import Decoded, join
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, Visit
 from device_drivers.link import GattLink
-from device_drivers.profile import long_uuid
+from device_drivers.profile import SequenceStep, StepKind, long_uuid
 from device_drivers.readings import decode_packet, measurement, undecodable
+from device_drivers.sequence import take_steps
 from wire_format.errors import MalformedPacket, Misconfigured
 from wire_format.measurement import RawPacket
 
@@ -46,20 +47,25 @@ class _Session:
             return [*self.give_up_partial(), self._lost(packet, str(error))]
         if self.partial is not None and packet.source == self.partial[1].source:
             first, raw = self.partial
+            if packet == raw:
+                return []  # the first half once more, not the second
             self.partial = None
-            return [self._reading(join(first, decoded), (raw, packet))]
+            return [self._reading(join(first, decoded, self.visit.profile.decode), (raw, packet))]
         if decoded.more_follows:
             self.partial = (decoded, packet)
             return []
         return [self._reading(decoded, (packet,))]
 
     def give_up_partial(self) -> list[Reading]:
-        """Return the first half of a measurement whose second half did not come, as it is."""
+        """Return the first half of a measurement whose second half did not come: bytes, and no reading.
+
+        The device may send the whole again; half a reading beside the whole one would be a second reading.
+        """
         if self.partial is None:
             return []
-        decoded, packet = self.partial
+        _, packet = self.partial
         self.partial = None
-        return [self._reading(decoded, (packet,))]
+        return [self._lost(packet, "The second packet of this measurement did not come.")]
 
     def _reading(self, decoded: Decoded, raw: tuple[RawPacket, ...]) -> Reading:
         self.ordinal += 1
@@ -76,14 +82,30 @@ class GattPush:
     async def collect(self, link: GattLink, visit: Visit) -> None:
         """Take what the device pushes until it is silent or gone. See `Driver.collect`."""
         session = _Session(visit)
-        session.comparison = await compare_clock(link, visit)
         try:
-            await self._subscribe(link, visit, session)
+            await self._prepare(link, visit, session)
             await self._until_silent(link, visit, session)
         finally:
             rest = session.give_up_partial()
             if rest:
                 visit.sink.commit(rest)
+
+    async def _prepare(self, link: GattLink, visit: Visit, session: _Session) -> None:
+        """Take the profile's steps; without any compare the clock, then subscribe to everything."""
+
+        async def own(step: SequenceStep) -> None:
+            if step.do is StepKind.CLOCK:
+                session.comparison = await compare_clock(link, visit)
+            elif step.on is not None:
+                await link.subscribe(long_uuid(step.on), session.handler(step.on))
+            else:
+                raise Misconfigured(f"The driver {visit.profile.driver} takes no step {step.do.value!r}.")
+
+        if visit.profile.steps:
+            await take_steps(link, visit.profile.steps, own)
+            return
+        session.comparison = await compare_clock(link, visit)
+        await self._subscribe(link, visit, session)
 
     async def _subscribe(self, link: GattLink, visit: Visit, session: _Session) -> None:
         offered = link.characteristics()

@@ -21,6 +21,7 @@ from device_drivers.decoding import Decoded, glucose, with_context
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
 from device_drivers.link import GattLink, LinkLost, uuid16
+from device_drivers.profile import SequenceStep, StepKind
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
 from device_drivers.quantities.record_access import (
     ABORT,
@@ -31,7 +32,8 @@ from device_drivers.quantities.record_access import (
     report_from,
 )
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
-from wire_format.errors import MalformedPacket, Rejected
+from device_drivers.sequence import take_steps
+from wire_format.errors import MalformedPacket, Misconfigured, Rejected
 from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
 from wire_format.statements import DeviceEvent, DeviceEventKind
@@ -135,10 +137,9 @@ class GattRacp:
 
     async def collect(self, link: GattLink, visit: Visit) -> None:
         """Fetch what is newer than the cursor. See `Driver.collect`."""
-        comparison = await compare_clock(link, visit)
         before = visit.cursor
-        transfer = _Transfer(visit, comparison, 0, before.sequence if before else -1)
-        await self._subscribe(link, transfer)
+        transfer = _Transfer(visit, None, 0, before.sequence if before else -1)
+        await self._prepare(link, visit, transfer)
         try:
             async with asyncio.timeout(float(visit.profile.records.overall_s)):
                 await self._fetch(link, visit, transfer)
@@ -146,6 +147,17 @@ class GattRacp:
             await self._abort(link)
         finally:
             transfer.commit_all()
+
+    async def _prepare(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        """Take the profile's steps (without any: compare the clock), then subscribe to everything."""
+
+        async def own(step: SequenceStep) -> None:
+            if step.do is not StepKind.CLOCK:
+                raise Misconfigured(f"The driver {visit.profile.driver} takes no step {step.do.value!r}.")
+            transfer.comparison = await compare_clock(link, visit)
+
+        await take_steps(link, visit.profile.steps or (SequenceStep(do=StepKind.CLOCK),), own)
+        await self._subscribe(link, transfer)
 
     async def _subscribe(self, link: GattLink, transfer: _Transfer) -> None:
         await link.subscribe(MEASUREMENT, transfer.record)

@@ -1,184 +1,242 @@
-"""Every profile of the live catalogue meets the same suite; nothing here names a device."""
+"""Every profile of the live catalogue meets one suite, on its own captures; nothing here names a device."""
 
-import contextlib
 import datetime as dt
+from collections.abc import Iterable
 
 import pytest
 
-from device_drivers.catalogue import Catalogue, driver_of
+from device_drivers.capture import (
+    Capture,
+    Kind,
+    Origin,
+    Session,
+    capture_of,
+    differences,
+    parse_capture,
+    written,
+)
+from device_drivers.catalogue import (
+    ADVERT_DRIVERS,
+    DRIVERS,
+    SERIAL_DRIVERS,
+    Catalogue,
+    advert_driver_of,
+    driver_of,
+    serial_driver_of,
+)
 from device_drivers.device_time import local_digits
-from device_drivers.driver import GatewayTime, RecordCursor
-from device_drivers.link import LinkLost
-from device_drivers.profile import DeviceProfile
-from wire_format.measurement import GlucoseContext, Measurement
-from wire_format.statements import DeviceEvent, Undecodable
+from device_drivers.driver import GatewayTime, Reading
+from device_drivers.profile import DeviceProfile, Evidence
+from device_drivers.quantities.record_access import OpCode
+from device_drivers.replay import AdvertReplay, GattReplay, SerialReplay
+from edge_agent.assignment import Pairing, assign
+from wire_format.errors import KitelineError
+from wire_format.measurement import Measurement
+from wire_format.statements import Undecodable
 
-from gatt_link import Kept, Packet, ScriptedDevice, visit_of
+from faults import overwritten, packets, repeated, truncated, with_clock
+from gatt_link import Kept, visit_of
+from virtual_time import virtually
 
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
 PROFILES = Catalogue().profiles
-PUSHING = [name for name, p in PROFILES.items() if p.driver == "gatt_push"]
+CAPTURES = {name: capture_of(name) for name in PROFILES}
+SESSIONS = [
+    pytest.param(PROFILES[name], session, id=f"{name}:{session.id}")
+    for name, capture in CAPTURES.items()
+    for session in (capture.sessions if capture else ())
+]
+every_session = pytest.mark.parametrize(("profile", "session"), SESSIONS)
+Link = GattReplay | SerialReplay | AdvertReplay
 
 
-def now() -> GatewayTime:
-    return GatewayTime(NOW, 50, 1_000_000_000)
+class Outcome:
+    """What one visit gave: its readings, how it ended, and the link that was used."""
+
+    def __init__(self, sink: Kept, link: Link, ended: Exception | None) -> None:
+        self.readings: list[Reading] = sink.readings
+        self.link, self.ended = link, ended
+
+    @property
+    def measured(self) -> list[Measurement]:
+        return [r for r in self.readings if isinstance(r, Measurement)]
+
+    @property
+    def ids(self) -> set[object]:
+        return {m.measurement_id for m in self.measured}
+
+    @property
+    def by_clock(self) -> set[object]:
+        """The readings that are known by what the device says of them, not by when they were read."""
+        return {m.measurement_id for m in self.measured if m.record or m.time.stated}
+
+    def holds(self, data: bytes) -> bool:
+        """Whether bytes are kept, as a reading's or as undecodable ones."""
+        raws = [r.raw.data for r in self.readings if isinstance(r, Undecodable)]
+        raws += [raw.data for m in self.measured for raw in m.provenance.raw]
+        return any(data in raw for raw in raws)
 
 
-def sample(source: str, number: int) -> bytes:
-    """A whole, valid packet of one characteristic; `number` tells packets apart."""
-    at = local_digits(NOW, 480) - dt.timedelta(minutes=30 - number)
-    stamp = at.year.to_bytes(2, "little") + bytes([at.month, at.day, at.hour, at.minute, at.second])
-    return {
-        "2A35": b"\x1e" + bytes.fromhex("800052006100") + stamp + bytes.fromhex("4800010000"),
-        "2A9D": b"\x0e" + bytes.fromhex("783e") + stamp + bytes.fromhex("01ee002607"),
-        "2A9C": bytes.fromhex("0204c200") + stamp + bytes.fromhex("783e"),
-        "2A1C": b"\x06" + bytes.fromhex("700100ff") + stamp + b"\x02",
-        "2A5E": b"\x01" + bytes.fromhex("62004800") + stamp,
-        "2A18": b"\x1b" + number.to_bytes(2, "little") + stamp + bytes.fromhex("00006fb0f80000"),
-        "2A34": b"\x02" + number.to_bytes(2, "little") + b"\x01",
-    }[source]
-
-
-def quick(profile: DeviceProfile) -> DeviceProfile:
-    """The same profile without its patience."""
-    records = profile.records.model_copy(update={"first_s": 0.2, "idle_s": 0.05, "overall_s": 5})
-    return profile.model_copy(update={"records": records})
-
-
-def measured(sink: Kept) -> list[Measurement]:
-    return [r for r in sink.readings if isinstance(r, Measurement)]
-
-
-def sequences(sink: Kept) -> list[int]:
-    return [r.record.sequence for r in measured(sink) if r.record]
-
-
-async def collect(name: str, device: ScriptedDevice, cursor: RecordCursor | None = None) -> Kept:
-    sink = Kept()
-    profile = quick(PROFILES[name])
-    with contextlib.suppress(LinkLost):  # what was committed before is what counts
-        await driver_of(profile).collect(device, visit_of(profile, sink, now, cursor=cursor))
-    return sink
-
-
-def pushed(name: str, count: int) -> list[Packet]:
-    sources = PROFILES[name].records.characteristics
-    return [(source, sample(source, n)) for n in range(1, count + 1) for source in sources]
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_each_packet_is_one_reading_with_its_bytes(name: str) -> None:
-    packets = pushed(name, 3)
-    sink = await collect(name, ScriptedDevice(packets))
-    assert [r.provenance.raw[0].data for r in measured(sink)] == [data for _, data in packets]
-    assert len({r.measurement_id for r in measured(sink)}) == len(packets)
-    assert sink.batches == [1] * len(packets)
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_a_disconnect_at_every_packet_keeps_what_came_before(name: str) -> None:
-    packets = pushed(name, 3)
-    for broken in range(len(packets)):
-        sink = await collect(name, ScriptedDevice(packets, break_after=broken))
-        assert len(sink.readings) == broken
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_a_truncation_at_every_byte_is_kept_as_undecodable(name: str) -> None:
-    source, whole = pushed(name, 1)[0]
-    for length in range(len(whole)):
-        sink = await collect(name, ScriptedDevice([(source, whole[:length])]))
-        (item,) = sink.readings
-        assert isinstance(item, Undecodable)
-        assert item.raw.data == whole[:length]
-        assert source in PROFILES[name].records.characteristics
-        assert "ends within" in item.reason
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_a_duplicate_is_the_same_reading(name: str) -> None:
-    packet = pushed(name, 1)[0]
-    sink = await collect(name, ScriptedDevice([packet, packet]))
-    assert len({r.measurement_id for r in measured(sink)}) == 1
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_another_day_of_receiving_changes_no_identity(name: str) -> None:
-    first = await collect(name, ScriptedDevice(pushed(name, 2)))
-    again = await collect(name, ScriptedDevice(pushed(name, 2)))
-    ids = [[r.measurement_id for r in measured(sink)] for sink in (first, again)]
-    assert ids[0] == ids[1]
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_bytes_of_ones_lose_nothing(name: str) -> None:
-    source, whole = pushed(name, 1)[0]
-    ones = b"\xff" * len(whole)
-    sink = await collect(name, ScriptedDevice([(source, ones)]))
-    (item,) = sink.readings
-    assert not isinstance(item, DeviceEvent)
-    raw = item.raw.data if isinstance(item, Undecodable) else item.provenance.raw[0].data
-    assert raw == ones
-
-
-@pytest.mark.parametrize("name", PUSHING)
-async def test_a_sink_that_fails_ends_the_visit(name: str) -> None:
-    sink = Kept(fail=OSError("no space left"))
-    profile = quick(PROFILES[name])
-    with pytest.raises(OSError, match="no space"):
-        await driver_of(profile).collect(ScriptedDevice(pushed(name, 1)), visit_of(profile, sink, now))
-
-
-def records(count: int, first: int = 1) -> list[tuple[int, list[Packet]]]:
-    return [
-        (n, [("2A18", sample("2A18", n)), ("2A34", sample("2A34", n))]) for n in range(first, first + count)
-    ]
-
-
-async def test_all_records_come_once_in_batches_with_their_context() -> None:
-    device = ScriptedDevice(records=records(120))
-    sink = await collect("standard/glucose", device)
-    assert sink.batches == [50, 50, 20]
-    assert [c.sequence for c in sink.cursors if c] == [50, 100, 120]
-    assert all(isinstance(r.context, GlucoseContext) and r.context.meal for r in measured(sink))
-    assert len({r.measurement_id for r in measured(sink)}) == 120
-    assert all(data[0] != 2 for _, data in device.written)
-
-
-async def test_the_next_visit_asks_for_what_is_newer() -> None:
-    device = ScriptedDevice(records=records(5))
-    sink = await collect("standard/glucose", device, RecordCursor(sequence=3, count=3))
-    assert sequences(sink) == [4, 5]
-    none = await collect(
-        "standard/glucose", ScriptedDevice(records=records(5)), RecordCursor(sequence=5, count=5)
+async def _visit(
+    profile: DeviceProfile, session: Session, sink: Kept, at: dt.datetime, cut: int | None
+) -> tuple[Link, Exception | None]:
+    visit = visit_of(
+        profile,
+        sink,
+        lambda: GatewayTime(at, 50, 1_000_000_000),
+        consents=session.consents,
+        bind_key=None if session.bind_key is None else bytes.fromhex(session.bind_key),
+        address=session.address,
     )
-    assert none.readings == []
+    link: Link
+    try:
+        if profile.driver in SERIAL_DRIVERS:
+            link = serial = SerialReplay(session, cut)
+            await serial_driver_of(profile).collect(serial, visit)
+        elif profile.driver in ADVERT_DRIVERS:
+            link = adverts = AdvertReplay(session, cut)
+            await advert_driver_of(profile).collect(adverts, visit)
+        else:
+            assert profile.driver in DRIVERS
+            link = gatt = GattReplay(session, cut)
+            await driver_of(profile).collect(gatt, visit)
+    except (KitelineError, TimeoutError) as error:
+        return link, error
+    return link, None
 
 
-@pytest.mark.parametrize("cursor", [RecordCursor(sequence=90, count=9), RecordCursor(sequence=90, count=2)])
-async def test_numbers_that_began_anew_mean_a_full_reading(cursor: RecordCursor) -> None:
-    sink = await collect("standard/glucose", ScriptedDevice(records=records(4)), cursor)
-    assert isinstance(sink.readings[0], DeviceEvent)
-    assert sequences(sink) == [1, 2, 3, 4]
-    assert sink.cursors[-1] == RecordCursor(sequence=4, count=4)
+def visited(
+    profile: DeviceProfile, session: Session, *, at: dt.datetime = NOW, cut: int | None = None
+) -> Outcome:
+    sink = Kept()
+    link, ended = virtually(_visit(profile, session, sink, at, cut))
+    return Outcome(sink, link, ended)
 
 
-async def test_a_meter_that_breaks_off_keeps_what_it_sent() -> None:
-    for broken in range(1, 9):
-        device = ScriptedDevice(records=records(4), break_after=broken)
-        sink = await collect("standard/glucose", device)
-        assert len(measured(sink)) == broken // 2  # the count's answer is the first packet, then pairs
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_carries_captures_and_claims_no_more_than_they_show(name: str) -> None:
+    capture, profile = CAPTURES[name], PROFILES[name]
+    assert capture is not None, f"firmware_profiles/{name}.capture.json is missing"
+    assert capture.profile == name
+    real = [session for session in capture.sessions if session.origin is Origin.REAL]
+    assert (profile.evidence is Evidence.SPECIFICATION) == (not real)
+    assert any(session.expect for session in capture.sessions)
+    assert parse_capture(name, written(capture).encode()) == capture
 
 
-async def test_broken_records_contexts_and_answers_are_kept() -> None:
-    packets: list[Packet] = [
-        ("2A18", b"\x02\x01"),
-        ("2A34", b"\x02\x09\x00\x01"),
-        ("2A34", b"\x02"),
-        ("2A52", b"\x05\x00\x01\x02\x03"),
-        ("2A18", sample("2A18", 1)),
-    ]
-    sink = await collect("standard/glucose", ScriptedDevice(records=[(1, packets)]))
-    kept = [r for r in sink.readings if isinstance(r, Undecodable)]
-    assert [(u.raw.source, u.raw.data) for u in kept] == packets[:4]
-    assert len(measured(sink)) == 1
+@every_session
+def test_a_session_gives_what_it_expects(profile: DeviceProfile, session: Session) -> None:
+    outcome = visited(profile, session)
+    assert differences(outcome.readings, session.expect) == []
+    stamped = [m.provenance for m in outcome.measured]
+    assert all(p.profile == profile.name and p.profile_hash == profile.content_hash for p in stamped)
+    assert all(p.driver == profile.driver and p.raw for p in stamped)
+
+
+@every_session
+def test_a_disconnect_at_every_packet_changes_no_reading(profile: DeviceProfile, session: Session) -> None:
+    whole, before = visited(profile, session), 0
+    for cut in range(len(packets(session))):
+        outcome = visited(profile, session, cut=cut)
+        assert outcome.ids <= whole.ids
+        assert len(outcome.ids) >= before
+        before = len(outcome.ids)
+
+
+@every_session
+def test_a_truncation_at_every_byte_is_kept_and_is_no_other_reading(
+    profile: DeviceProfile, session: Session
+) -> None:
+    whole = visited(profile, session)
+    for left, broken in truncated(session):
+        outcome = visited(profile, broken)
+        assert outcome.by_clock <= whole.ids, left.hex()
+        assert outcome.ended or outcome.holds(left) or whole.ids == outcome.ids, left.hex()
+
+
+@every_session
+def test_a_packet_said_twice_is_one_reading(profile: DeviceProfile, session: Session) -> None:
+    whole = visited(profile, session)
+    for again in repeated(session):
+        outcome = visited(profile, again)
+        assert outcome.by_clock <= whole.by_clock
+        assert outcome.ended or outcome.by_clock == whole.by_clock
+
+
+@every_session
+def test_a_packet_of_ones_is_kept(profile: DeviceProfile, session: Session) -> None:
+    whole = visited(profile, session)
+    for ones, broken in overwritten(session):
+        outcome = visited(profile, broken)
+        assert outcome.ended or outcome.holds(ones) or outcome.ids == whole.ids, ones.hex()
+
+
+@every_session
+def test_another_day_of_receiving_changes_no_identity(profile: DeviceProfile, session: Session) -> None:
+    later = visited(profile, session, at=NOW + dt.timedelta(days=1))
+    assert later.by_clock == visited(profile, session).by_clock
+
+
+def wrong_clocks() -> Iterable[dt.datetime | None]:
+    right = local_digits(NOW, 480)
+    return (right - dt.timedelta(hours=7), right + dt.timedelta(days=400), dt.datetime(1970, 1, 1), None)  # noqa: DTZ001 - a device clock has no zone
+
+
+@every_session
+def test_a_wrong_clock_changes_no_identity(profile: DeviceProfile, session: Session) -> None:
+    whole = visited(profile, session)
+    for shown in wrong_clocks():
+        wrong = with_clock(session, profile, shown)
+        if wrong is not None:
+            outcome = visited(profile, wrong)
+            assert outcome.by_clock == whole.by_clock
+            assert [m.components for m in outcome.measured] == [m.components for m in whole.measured]
+
+
+@every_session
+def test_an_unknown_user_is_nobody(profile: DeviceProfile, session: Session) -> None:
+    for one in visited(profile, session).measured:
+        other = 1 if one.user is None else (one.user + 1) % 256
+        pairing = Pairing(one.device.device_id, "p-1", other, dt.datetime(1, 1, 2, tzinfo=dt.UTC))
+        said = assign(one, [pairing], "gw", GatewayTime(NOW, 50, 1))
+        assert said.person is None
+
+
+@every_session
+def test_nothing_is_ever_deleted(profile: DeviceProfile, session: Session) -> None:
+    link = visited(profile, session).link
+    if isinstance(link, GattReplay):
+        asked = [data for name, data in link.written if name.startswith("00002a52")]
+        assert all(data[:1] != bytes([OpCode.DELETE]) for data in asked)
+
+
+@every_session
+def test_a_sink_that_fails_ends_the_visit(profile: DeviceProfile, session: Session) -> None:
+    if not visited(profile, session).readings:
+        return
+    with pytest.raises(OSError, match="no space"):
+        virtually(_visit(profile, session, Kept(fail=OSError("no space left")), NOW, None))
+
+
+def test_a_capture_that_says_otherwise_is_seen() -> None:
+    profile, session = SESSIONS[0].values
+    assert isinstance(session, Session)
+    assert isinstance(profile, DeviceProfile)
+    outcome = visited(profile, session)
+    assert differences(outcome.readings, ({**session.expect[0], "user": 99}, *session.expect[1:]))
+    assert differences(outcome.readings, session.expect[1:])
+    notify = next(e for e in session.exchange if e.kind is Kind.NOTIFY)
+    changed = session.model_copy(update={"exchange": (notify.model_copy(update={"hex": "00"}),)})
+    assert differences(visited(profile, changed).readings, session.expect)
+
+
+def test_captures_name_what_is_wrong_in_them() -> None:
+    from wire_format.errors import Misconfigured  # noqa: PLC0415 - only here
+
+    for content, said in ((b"{", "JSON"), (b'{"format": "x"}', "format"), (b'{"colour": 1}', "colour")):
+        with pytest.raises(Misconfigured, match=said):
+            parse_capture("x/y", content)
+    some = next(c for c in CAPTURES.values() if c)
+    twice = written(Capture.model_construct(**dict(some) | {"sessions": some.sessions[:1] * 2})).encode()
+    with pytest.raises(Misconfigured, match="two sessions have one id"):
+        parse_capture("x/y", twice)

@@ -1,7 +1,7 @@
 """A GATT server in memory: a second implementation of `GattLink`, driven by a script of packets."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -122,10 +122,17 @@ def visit_of(
     *,
     cursor: RecordCursor | None = None,
     zone_offset_minutes: int = 480,
+    consents: Mapping[int, int] | None = None,
+    bind_key: bytes | None = None,
+    address: str | None = None,
 ) -> Visit:
     """A visit to an example device."""
     device = DeviceIdentity(
-        device_id=device_id("Example", "X-1", "SN1", None), maker="Example", model="X-1", serial="SN1"
+        device_id=device_id("Example", "X-1", "SN1", None),
+        maker="Example",
+        model="X-1",
+        serial="SN1",
+        address=address,
     )
     return Visit(
         device=device,
@@ -139,4 +146,6 @@ def visit_of(
         cursor=cursor,
         now=now,
         sink=sink,
+        consents=consents or {},
+        bind_key=bind_key,
     )

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from device_drivers.catalogue import Catalogue
-from device_drivers.clock_sync import CURRENT_TIME, compare_clock
+from device_drivers.clock_sync import compare_clock
 from device_drivers.device_time import local_digits
 from device_drivers.driver import GatewayTime
 from device_drivers.drivers.gatt_push import GattPush
@@ -26,10 +26,11 @@ from wire_format.statements import DeviceEvent, DeviceEventKind
 from gatt_link import Kept, ScriptedDevice, visit_of
 
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
+CURRENT_TIME = uuid16(0x2A2B)
 GOOD = b"""
 title = "x"
 driver = "gatt_push"
-evidence = "specification"
+evidence = "captured"
 [match]
 services = ["1810"]
 [records]
@@ -77,8 +78,8 @@ def test_two_that_fit_alike_are_refused() -> None:
         (b"\xff", "no TOML"),
         (GOOD + b"[colour]\n", "colour"),
         (GOOD.replace(b'"1810"', b'"18"'), "no Bluetooth UUID"),
-        (GOOD.replace(b'"specification"', b'"hearsay"'), "evidence"),
-        (GOOD.replace(b'["1810"]', b"[]"), "match.services"),
+        (GOOD.replace(b'"captured"', b'"hearsay"'), "evidence"),
+        (GOOD.replace(b'["1810"]', b"[]"), "match: .*name services"),
     ],
 )
 def test_what_is_wrong_in_a_profile_is_named(content: bytes, said: str) -> None:
@@ -87,7 +88,7 @@ def test_what_is_wrong_in_a_profile_is_named(content: bytes, said: str) -> None:
 
 
 def test_an_unknown_driver_or_name_is_refused() -> None:
-    with pytest.raises(Misconfigured, match=r"'magic'\. There are: gatt_push, gatt_racp"):
+    with pytest.raises(Misconfigured, match=r"'magic' for any device\. There are: gatt_push, gatt_racp"):
         Catalogue({"x": parse_profile("x", GOOD.replace(b"gatt_push", b"magic"))})
     with pytest.raises(Misconfigured, match="standard/glucose"):
         Catalogue().named("standard/sugar")
@@ -158,3 +159,93 @@ async def test_a_device_without_the_characteristic_is_named() -> None:
     profile = load_profiles()["standard/blood_pressure"]
     with pytest.raises(Misconfigured, match="offers none of 2A35"):
         await GattPush().collect(ScriptedDevice(), visit_of(profile, Kept(), now))
+
+
+def test_what_was_never_seen_on_a_device_is_off_until_it_is_named() -> None:
+    unseen = parse_profile("x/y", GOOD.replace(b'"captured"', b'"specification"'))
+    assert Catalogue({"x/y": unseen}).match(sighting("x", 0x1810)) is None
+    assert Catalogue({"x/y": unseen}, ["x/y"]).match(sighting("x", 0x1810)) is unseen
+    with pytest.raises(Misconfigured, match="x/z"):
+        Catalogue({"x/y": unseen}, ["x/z"])
+
+
+NARROW = GOOD.replace(
+    b"[records]", b'models = ["BP-2*"]\nfirmware = { least = "1.9", most = "2" }\n[records]'
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "firmware", "expected"),
+    [
+        ("BP-2A", "1.10", "a/narrow"),
+        ("BP-2A", "V2", "a/narrow"),
+        ("BP-2A", "1.8", "a/wide"),
+        ("BP-2A", "2.1", "a/wide"),
+        ("BP-2A", None, "a/wide"),
+        ("BP-3", "1.10", "a/wide"),
+    ],
+)
+def test_a_model_and_its_firmware_are_narrower(model: str, firmware: str | None, expected: str) -> None:
+    both = Catalogue({n: parse_profile(n, c) for n, c in (("a/wide", GOOD), ("a/narrow", NARROW))})
+    known = Information(None, model, None, firmware, None)
+    assert [p.name for p in (both.match(sighting("x", 0x1810)),) if p] == ["a/wide"]
+    found = both.match(sighting("x", 0x1810), known)
+    assert found is not None
+    assert found.name == expected
+
+
+def test_a_profile_that_needs_a_connection_is_used_alone_until_the_device_was_asked() -> None:
+    alone = Catalogue({"a/narrow": parse_profile("a/narrow", NARROW)})
+    found = alone.match(sighting("x", 0x1810))
+    assert found is not None
+    assert alone.match(sighting("x", 0x1810), Information(None, "other", None, None, None)) is None
+    other = parse_profile("a/b", NARROW.replace(b"[records]", b'[link]\nbond = "never"\n[records]'))
+    assert Catalogue({"a/narrow": found, "a/b": other}).match(sighting("x", 0x1810)) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'[match]\nusb = ["067b:2303"]\nservices = ["1810"]', "match: .*usb of a cable"),
+        (b'[match]\nusb = ["Prolific"]', "match.usb.0"),
+        (b'[match]\nservices = ["1810"]\n[link]\npasskey = "fixed"\nagent = "KeyboardOnly"', "fixed_passkey"),
+        (b'[match]\nservices = ["1810"]\n[link]\npasskey = "device_label"', "agent that can ask"),
+        (b'[match]\nservices = ["1810"]\n[[steps]]\ndo = "wait"', "how many `ms`"),
+        (b'[match]\nservices = ["1810"]\n[[steps]]\ndo = "write"\non = "2A52"', "says `hex`"),
+        (b'[match]\nservices = ["1810"]\n[[steps]]\ndo = "write"\non = "2A52"\nhex = "0g"', "steps.0.hex"),
+    ],
+)
+def test_parts_of_a_profile_that_do_not_fit_together_are_named(content: bytes, said: str) -> None:
+    head, _, tail = GOOD.partition(b"[match]")
+    with pytest.raises(Misconfigured, match=said):
+        parse_profile("x/y", head + content + tail[tail.index(b"\n[records]") :])
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (b'[clock]\nlayout = "sundial"', "sundial.*There are: current_time, date_time"),
+        (b"[protocol]\nslots = 2", "protocol.*gatt_push does not take"),
+    ],
+)
+def test_what_no_driver_knows_is_refused(extra: bytes, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        Catalogue({"x": parse_profile("x", GOOD + extra)})
+
+
+def test_advertisements_are_matched_by_company_and_service_data_too() -> None:
+    text = GOOD.replace(b'services = ["1810"]', b'company = 1553\nservice_data = ["181D"]')
+    catalogue = Catalogue({"x": parse_profile("x", text)})
+    data = {uuid16(0x181D): b"1"}
+    whole = Sighting("00:00", None, frozenset(), {1553: b""}, data)
+    assert catalogue.match(whole) is catalogue.named("x")
+    assert catalogue.match(Sighting("00:00", None, frozenset(), {1: b""}, data)) is None
+    assert catalogue.match(Sighting("00:00", None, frozenset(), {1553: b""}, {})) is None
+
+
+def test_a_cable_is_matched_by_its_adapter_alone() -> None:
+    text = GOOD.replace(b'services = ["1810"]', b'usb = ["067b:2303"]')
+    catalogue = Catalogue({"x": parse_profile("x", text)})
+    assert [p.name for p in catalogue.match_usb("067b:2303")] == ["x"]
+    assert catalogue.match_usb("067b:2304") == ()
+    assert catalogue.match(sighting("x", 0x1810)) is None

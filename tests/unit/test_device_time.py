@@ -24,8 +24,8 @@ services = ["1810"]
 characteristics = ["2A35"]
 {records}
 [clock]
-read = "2A2B"
-write = true
+characteristic = "2A2B"
+write = "when_off"
 factory_default = 2021-01-01T00:00:00
 """
 PROFILE = parse_profile("x", TEXT.format(records="").encode())
