@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -13,7 +13,7 @@ from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 
 from device_drivers.link import AttError, LinkLost
 from edge_agent.bond_doctor import LinkFailed, Sign
-from edge_agent.passkeys import PairingTerms
+from edge_agent.conversation import Approach
 from edge_agent.radio_host import RadioHost
 from edge_agent.scanner import Scanner
 from edge_agent.steps import Step, StepObserver, nobody
@@ -37,17 +37,13 @@ _DROPPED: Final = frozenset({"le-connection-abort-by-local", "le-connection-abor
 
 @dataclass(slots=True)
 class BleLink:
-    """An open connection. `bonding` says whether a refusal may be answered by bonding, on `terms`.
-
-    `held` tells whether this side held a bond when the connection was made.
-    """
+    """An open connection; a refusal may be answered by bonding, if the approach says so."""
 
     client: BleakClient
     host: RadioHost
-    bonding: bool
-    terms: PairingTerms
-    held: bool
+    approach: Approach
     observer: StepObserver
+    encrypted: bool = False
     closed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def characteristics(self) -> frozenset[str]:
@@ -59,8 +55,10 @@ class BleLink:
         return bytes(await self._request("a read", self.client.read_gatt_char(characteristic)))
 
     async def write(self, characteristic: str, data: bytes) -> None:
-        """Write a value with response."""
-        await self._request("a write", self.client.write_gatt_char(characteristic, data, response=True))
+        """Write a value: with response where the characteristic has it, else without."""
+        found = self.client.services.get_characteristic(characteristic)
+        response = found is None or "write" in found.properties
+        await self._request("a write", self.client.write_gatt_char(characteristic, data, response=response))
 
     async def subscribe(self, characteristic: str, handler: Callable[[bytes], None]) -> None:
         """Enable notifications or indications; bonds first if the device asks for it only now."""
@@ -71,7 +69,7 @@ class BleLink:
         try:
             await self._request("a subscription", self.client.start_notify(characteristic, called))
         except AttError as error:
-            if not self.bonding or error.code not in _NEEDS_BOND:
+            if not self.approach.bonding or error.code not in _NEEDS_BOND:
                 raise
             await self.bond()
             await self._request("a subscription", self.client.start_notify(characteristic, called))
@@ -88,14 +86,15 @@ class BleLink:
     async def bond(self) -> None:
         """Bond, or encrypt with the bond there is. Raises `LinkFailed`."""
         try:
-            if self.held:
+            if self.approach.held:
                 await self._paired(REQUEST_S)
             else:
                 # Bonding may wait for a person who reads and types.
-                async with self.host.expecting(self.address, self.terms):
-                    await self._paired(REQUEST_S + self.terms.answer_s)
+                async with self.host.expecting(self.address, self.approach.terms):
+                    await self._paired(REQUEST_S + self.approach.terms.answer_s)
         except _LOST as error:
             raise LinkFailed(f"Bonding failed ({_named(error)}).", self._sign_of_bonding(error)) from error
+        self.encrypted = True
 
     async def _paired(self, patience: float) -> None:
         async with asyncio.timeout(patience):
@@ -105,7 +104,7 @@ class BleLink:
         if isinstance(error, BleakDBusError):
             return _sign_of_bluez(error)
         if not self.client.is_connected:
-            return Sign.DROPPED if self.held else Sign.SILENT
+            return Sign.DROPPED if self.approach.held else Sign.SILENT
         return Sign.KEY_REFUSED if isinstance(error, BleakError) else Sign.SILENT
 
     def raise_failure(self) -> None:
@@ -160,9 +159,7 @@ class BleRadio:
         await self.host.remove(address)
 
     @asynccontextmanager
-    async def open(
-        self, handle: object, *, bonding: bool, terms: PairingTerms | None = None, patience_s: float | None = None
-    ) -> AsyncIterator[BleLink]:
+    async def open(self, handle: object, approach: Approach) -> AsyncIterator[BleLink]:
         """Connect to a device, and disconnect at the end. Raises `LinkFailed` if it cannot be reached."""
         if not isinstance(handle, BLEDevice):
             raise TypeError("a device is connected to by what the scanner heard it as")
@@ -172,11 +169,16 @@ class BleRadio:
             for link in links:
                 link.ended()
 
-        patience = min(self.timeout_s, patience_s or self.timeout_s)
-        client = BleakClient(handle, disconnected, timeout=patience, backend=self.backend)
-        held = bonding and await self.host.holds(handle.address.upper())
-        links.append(BleLink(client, self.host, bonding, terms or PairingTerms(), held, self.observer))
-        await self._connect(client, patience)
+        patience = min(self.timeout_s, approach.patience_s or self.timeout_s)
+        pairs = approach.first and approach.bonding and not approach.held
+        if pairs:
+            patience += approach.terms.answer_s
+        client = BleakClient(handle, disconnected, timeout=patience, backend=self.backend, pair=pairs)
+        links.append(BleLink(client, self.host, approach, self.observer, encrypted=pairs))
+        async with AsyncExitStack() as stack:
+            if pairs:
+                await stack.enter_async_context(self.host.expecting(links[0].address, approach.terms))
+            await self._connect(client, patience)
         try:
             yield links[0]
         finally:

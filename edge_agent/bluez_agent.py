@@ -15,16 +15,18 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt16, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method
 
+from device_drivers.profile import AgentCapability
 from edge_agent.bluez_bus import BluezBus, BluezRefused
-from edge_agent.passkeys import Capability, PairingTerms
+from edge_agent.passkeys import PairingTerms
 from service_kit.log import Log
+from wire_format.errors import KitelineError
 
 AGENT: Final = "org.bluez.Agent1"
 PATH: Final = "/kiteline/agent"
 _MANAGER: Final = "org.bluez.AgentManager1"
 _REJECTED: Final = "org.bluez.Error.Rejected"
 _CANCELED: Final = "org.bluez.Error.Canceled"
-IDLE: Final[Capability] = "NoInputNoOutput"
+IDLE: Final = AgentCapability.NO_INPUT_NO_OUTPUT
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ class PairingAgent:
     bluez: BluezBus
     log: Log
     refused: int = 0
-    _capability: Capability = IDLE
+    _capability: AgentCapability = IDLE
     _expected: str | None = None
     _terms: PairingTerms = field(default_factory=PairingTerms)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -64,7 +66,7 @@ class PairingAgent:
             finally:
                 self._expected, self._terms = None, PairingTerms()
 
-    async def _claim(self, capability: Capability) -> None:
+    async def _claim(self, capability: AgentCapability) -> None:
         """Register anew if another capability is asked for: BlueZ takes it at registration only."""
         if capability == self._capability:
             return
@@ -75,9 +77,9 @@ class PairingAgent:
                 raise
         await self._announce(capability)
 
-    async def _announce(self, capability: Capability) -> None:
+    async def _announce(self, capability: AgentCapability) -> None:
         try:
-            await self.bluez.call("/org/bluez", _MANAGER, "RegisterAgent", "os", PATH, capability)
+            await self.bluez.call("/org/bluez", _MANAGER, "RegisterAgent", "os", PATH, capability.value)
         except BluezRefused as error:
             if not error.name.endswith("AlreadyExists"):
                 raise
@@ -110,6 +112,8 @@ class PairingAgent:
                 return await question
         except TimeoutError:
             raise DBusError(_CANCELED, "nobody answered in time") from None
+        except (KitelineError, OSError):
+            raise DBusError(_CANCELED, "whoever was asked went away") from None
 
 
 class _Agent1(ServiceInterface):

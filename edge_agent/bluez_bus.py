@@ -60,7 +60,7 @@ class BluezBus:
         while True:
             try:
                 await self._hold()
-            except (OSError, EOFError, AuthError, InvalidAddressError, DBusError) as error:
+            except (OSError, EOFError, AuthError, InvalidAddressError, DBusError, Unreachable) as error:
                 self._say_unavailable(error)
             await asyncio.sleep(self.retry_s)
 
@@ -146,6 +146,11 @@ class BluezBus:
         )
         return await _ask(self._bus, message)
 
+    @property
+    def present(self) -> bool:
+        """Whether bluetoothd is there."""
+        return self.owner is not None
+
     async def objects(self) -> Objects:
         """Return all that bluetoothd has."""
         (found,) = await self.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
@@ -154,7 +159,9 @@ class BluezBus:
     async def adapters(self) -> dict[str, bool]:
         """Return the adapters' paths, and whether each is powered."""
         found = await self.objects()
-        return {path: bool(known[ADAPTER]["Powered"]) for path, known in found.items() if ADAPTER in known}
+        return {
+            path: bool(known[ADAPTER].get("Powered")) for path, known in found.items() if ADAPTER in known
+        }
 
     async def power(self, adapter: str, *, on: bool) -> None:
         """Switch an adapter on or off."""

@@ -1,11 +1,11 @@
 """Bond doctor: which side forgot the bond, told from a busy radio by what was seen over several attempts.
 
-    a dead key is replayed:   BlueZ connects, encrypts, the device answers "PIN or Key Missing", BlueZ drops the
-                              connection and says `le-connection-abort-by-local`; so it goes for ever
-    a busy radio:             the same words, but other devices are dropped too, or the next attempt works
+    a dead key is replayed:  BlueZ connects and encrypts, the device answers "PIN or Key Missing", BlueZ drops
+                             the connection and says `le-connection-abort-by-local`; so it goes for ever
+    a busy radio:            the same words, but other devices are dropped too, or the next attempt works
 
-One attempt proves nothing. Pure: attempts go in, a verdict comes out. What is done about it is up to whoever asks;
-a bond is never removed here, and no device is paired again without somebody's consent.
+One attempt proves nothing. Pure: attempts go in, a verdict comes out. What is done about it is up to whoever
+asks; a bond is never removed here, and no device is paired again without somebody's consent.
 """
 
 from collections.abc import Iterable, Sequence

@@ -25,6 +25,10 @@ from wire_format.measurement import DeviceIdentity
 UNSTATED: Final = "unstated"
 
 
+class ConsentNeeded(Misconfigured):
+    """There is a bond with this device already, or was one: keys are exchanged anew only with consent."""
+
+
 class DeviceUser(Wire):
     """A person uses a device, or one of its user slots, since when."""
 
@@ -38,8 +42,8 @@ class KnownDevice(Wire):
     """A device that was visited or paired. Its identity is fixed, also when it is forgotten and paired again.
 
     `adopted_at` is None if it was not adopted. `users` are those whom `edge-agent pair` named; the
-    configuration may name others. `bonded_at` says that keys were exchanged: without that bond the device is not
-    believed to be itself, unless `may_bond` says that somebody consented to exchange new ones.
+    configuration may name others. `bonded_at` says that keys were exchanged: without that bond the device is
+    not believed to be itself, unless `may_bond` says that somebody consented to exchange new ones.
     """
 
     address: str
@@ -100,22 +104,31 @@ class Devices:
             self._save()
         return changed
 
-    def forget(self, address: str) -> None:
-        """Take a device off the list. Its identity stays, for the day when it is paired again.
-
-        Raises `Misconfigured` for one that is not on it, or that the configuration names.
-        """
+    def paired(self, address: str) -> KnownDevice:
+        """Return a device that `edge-agent pair` put on the list; raises `Misconfigured` for any other."""
         if self.is_named(address):
             raise Misconfigured(f"{address} is named by the configuration: take out its [[device]] section.")
         device = self.known.get(address)
         if device is None or not device.users:
             raise Misconfigured(f"{address} is not paired here: see `edge-agent devices`.")
-        self.update(address, users=(), bonded_at=None, bond_lost_at=None, may_bond=False)
+        return device
+
+    def forget(self, device: KnownDevice) -> None:
+        """Take a device off the list. Its identity stays, for the day when it is paired again."""
+        self.update(device.address, users=(), bonded_at=None, bond_lost_at=None, may_bond=False)
+
+    def users(self, address: str) -> list[DeviceUser]:
+        """Return whom the configuration and `edge-agent pair` named for a device."""
+        named = [
+            DeviceUser(person=d.person, slot=d.slot, since=d.since, until=d.until)
+            for d in self.named
+            if d.address == address
+        ]
+        return [*named, *(self.known[address].users if address in self.known else ())]
 
     def pairings(self, device: KnownDevice) -> tuple[Pairing, ...]:
         """Return who uses a device, and when."""
-        device_id = device.identity.device_id
-        users = (*(d for d in self.named if d.address == device.address), *device.users)
+        device_id, users = device.identity.device_id, self.users(device.address)
         if users:
             return tuple(Pairing(device_id, u.person, u.slot, u.since, u.until) for u in users)
         if self.adoption is None or device.adopted_at is None:

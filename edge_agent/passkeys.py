@@ -5,12 +5,10 @@ decides which of the questions below the device's stack asks.
 """
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
+from device_drivers.profile import AgentCapability, Link
 from wire_format.errors import Misconfigured
-
-Capability = Literal["NoInputNoOutput", "DisplayOnly", "KeyboardOnly", "DisplayYesNo", "KeyboardDisplay"]
-"""What `org.bluez.AgentManager1` takes: which input and output the gateway is said to have."""
 
 MAX_PASSKEY: Final = 999_999
 
@@ -62,9 +60,15 @@ class FixedPasskey(NobodyThere):
 class PairingTerms:
     """What is claimed towards a device while it is paired, who answers, and how long they may take."""
 
-    capability: Capability = "NoInputNoOutput"
+    capability: AgentCapability = AgentCapability.NO_INPUT_NO_OUTPUT
     source: PasskeySource = field(default_factory=NobodyThere)
     answer_s: float = 60.0
+
+
+def terms_of(link: Link, source: PasskeySource | None = None) -> PairingTerms:
+    """Return the terms that a profile asks for; a fixed passkey needs nobody, others need `source`."""
+    fixed = None if link.fixed_passkey is None else FixedPasskey(link.fixed_passkey)
+    return PairingTerms(link.agent, fixed or source or NobodyThere())
 
 
 def parse_passkey(text: str) -> int:

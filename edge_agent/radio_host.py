@@ -21,8 +21,9 @@ class RadioHost(Protocol):
         ...
 
     def drops(self, address: str) -> int:
-        """Return how many connections with a device ended so far: more after an attempt than before it
-        tells "dropped at once" from "not reached".
+        """Return how many connections with a device ended so far.
+
+        More after a failed attempt than before it: it was reached and dropped, not out of reach.
         """
         ...
 

@@ -1,14 +1,16 @@
 """Turns: which device is connected to next. Pure: what was heard and `now` go in, a choice comes out.
 
-Most devices advertise for some 30 s after a measurement and never otherwise, and the radio makes one connection
-at a time; several may be read at once. So: first whoever was silent before, and of those whoever falls silent
-first. A device that advertises all day waits, and never takes the last free link.
+Most devices advertise for some 30 s after a measurement and never otherwise, and the radio makes one
+connection at a time; several devices may be read at once. So: first whoever was silent before, and of those
+whoever falls silent first. A device that advertises all day waits, and never takes the last free link.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
+from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile
+from wire_format.base import Utc
 
 SILENCE_S: Final = 10.0
 """Not heard for so long while the radio listened: heard again, a device has begun to advertise anew."""
@@ -22,13 +24,14 @@ SHORTEST_WINDOW_S: Final = 2.0
 MAX_PLACES: Final = 1000
 DEAF_S: Final = 5.0
 LISTEN_S: Final = 1.0
-"""After being deaf for so long in a row, for connections, the radio listens for a while: others advertise too."""
+"""After being deaf for so long in a row, for connections, the radio listens a while: others advertise too."""
 
 
 @dataclass(slots=True)
 class Wanted:
-    """A device that should be connected to. `handle` is what the scanner heard it as, latest."""
+    """A device that should be visited. `handle` is what the scanner heard it as, latest."""
 
+    sighting: Sighting
     handle: object
     profile: DeviceProfile
 
@@ -48,6 +51,7 @@ class Place:
     fruitless: int = 0
     failures: int = 0
     wanted: Wanted | None = None
+    last_visit: Utc | None = None
     _visited: bool = False
 
     @property
@@ -83,7 +87,7 @@ class Turns:
 
     def heard(self, address: str, wanted: Wanted, now: float) -> Place:
         """Take an advertisement of a device of ours."""
-        place = self.places.get(address) or self._new_place(address)
+        place = self.place(address)
         listening = self._listening_clock(now)
         if listening - place.last_heard_listening > SILENCE_S:
             place.begins(now)
@@ -124,14 +128,19 @@ class Turns:
         self._deaf_in_a_row += deaf
         self.connecting, self._listening_since = False, now
 
-    def end(self, place: Place | None, now: float) -> None:
+    def end(self, place: Place, now: float) -> None:
+        """Note that a visit ended. While it was connected it could not advertise: that was no silence."""
+        place.visiting = False
+        place.last_heard = max(place.last_heard, now)
+        place.last_heard_listening = max(place.last_heard_listening, self._listening_clock(now))
+
+    def end_link(self) -> None:
         """Note that a link is free again."""
         self.open -= 1
-        if place is not None:
-            place.visiting = False
-            # While it was connected it could not advertise: that was no silence.
-            place.last_heard = max(place.last_heard, now)
-            place.last_heard_listening = max(place.last_heard_listening, self._listening_clock(now))
+
+    def place(self, address: str) -> Place:
+        """Return the place of a device, new if need be; the oldest memories go when there are too many."""
+        return self.places.get(address) or self._new_place(address)
 
     def _listening_clock(self, now: float) -> float:
         return (self._deaf_since if self.connecting else now) - self._deaf_before

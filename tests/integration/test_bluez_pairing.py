@@ -12,9 +12,10 @@ from bleak.exc import BleakDBusError
 from dbus_fast import BusType, Message
 from dbus_fast.aio import MessageBus
 
+from device_drivers.profile import AgentCapability
 from edge_agent.bluez_agent import PATH, PairingAgent
 from edge_agent.bluez_bus import BluezBus
-from edge_agent.passkeys import Capability, FixedPasskey, NobodyThere, PairingTerms, PasskeySource
+from edge_agent.passkeys import FixedPasskey, NobodyThere, PairingTerms, PasskeySource
 from service_kit.log import silent
 from tests.doubles.bluez_emulator import AUTHENTICATION_FAILED, FakeBluez, FakeCuff, Pad
 from tests.doubles.private_bus import private_bus, require_dbus_daemon
@@ -87,19 +88,19 @@ async def bench(folder: Path, *cuffs: FakeCuff) -> AsyncIterator[Bench]:
             await bluez.stop()
 
 
-GOOD: list[tuple[Pad, Capability, PasskeySource]] = [
-    ("none", "NoInputNoOutput", NobodyThere()),
-    ("none", "KeyboardDisplay", NobodyThere()),
-    ("display", "KeyboardOnly", FixedPasskey(12345)),
-    ("display", "KeyboardDisplay", Person()),
-    ("keyboard", "DisplayOnly", Person()),
-    ("display_yes_no", "DisplayYesNo", Person()),
+GOOD: list[tuple[Pad, AgentCapability, PasskeySource]] = [
+    ("none", AgentCapability.NO_INPUT_NO_OUTPUT, NobodyThere()),
+    ("none", AgentCapability.KEYBOARD_DISPLAY, NobodyThere()),
+    ("display", AgentCapability.KEYBOARD_ONLY, FixedPasskey(12345)),
+    ("display", AgentCapability.KEYBOARD_DISPLAY, Person()),
+    ("keyboard", AgentCapability.DISPLAY_ONLY, Person()),
+    ("display_yes_no", AgentCapability.DISPLAY_YES_NO, Person()),
 ]
 
 
 @pytest.mark.parametrize(("pad", "capability", "source"), GOOD)
 async def test_each_capability_pairs_what_needs_it(
-    tmp_path: Path, pad: Pad, capability: Capability, source: PasskeySource
+    tmp_path: Path, pad: Pad, capability: AgentCapability, source: PasskeySource
 ) -> None:
     cuff = FakeCuff(pad=pad)
     async with bench(tmp_path, cuff) as one:
@@ -117,18 +118,18 @@ async def test_each_capability_pairs_what_needs_it(
     assert one.agent.refused == 0
 
 
-BAD: list[tuple[Pad, Capability, PasskeySource]] = [
-    ("display", "NoInputNoOutput", FixedPasskey(12345)),
-    ("display", "KeyboardOnly", FixedPasskey(54321)),
-    ("display", "KeyboardOnly", NobodyThere()),
-    ("display", "KeyboardOnly", Person(slow=True)),
-    ("display_yes_no", "DisplayYesNo", Person(agrees=False)),
+BAD: list[tuple[Pad, AgentCapability, PasskeySource]] = [
+    ("display", AgentCapability.NO_INPUT_NO_OUTPUT, FixedPasskey(12345)),
+    ("display", AgentCapability.KEYBOARD_ONLY, FixedPasskey(54321)),
+    ("display", AgentCapability.KEYBOARD_ONLY, NobodyThere()),
+    ("display", AgentCapability.KEYBOARD_ONLY, Person(slow=True)),
+    ("display_yes_no", AgentCapability.DISPLAY_YES_NO, Person(agrees=False)),
 ]
 
 
 @pytest.mark.parametrize(("pad", "capability", "source"), BAD)
 async def test_wrong_or_missing_digits_pair_nothing(
-    tmp_path: Path, pad: Pad, capability: Capability, source: PasskeySource
+    tmp_path: Path, pad: Pad, capability: AgentCapability, source: PasskeySource
 ) -> None:
     cuff = FakeCuff(pad=pad)
     async with bench(tmp_path, cuff) as one:
@@ -140,7 +141,7 @@ async def test_wrong_or_missing_digits_pair_nothing(
 async def test_a_neighbour_cannot_pair_while_ours_is_being_paired(tmp_path: Path) -> None:
     cuff = FakeCuff(pad="display")
     async with bench(tmp_path, cuff) as one:
-        terms = PairingTerms("KeyboardOnly", FixedPasskey(12345))
+        terms = PairingTerms(AgentCapability.KEYBOARD_ONLY, FixedPasskey(12345))
         with pytest.raises(BleakDBusError, match=AUTHENTICATION_FAILED):
             await one.pair(cuff, terms, expected="C0:49:5F:00:00:99")
         for member, signature, body in (
@@ -176,7 +177,9 @@ async def test_only_bluetoothd_is_answered(tmp_path: Path) -> None:
     cuff = FakeCuff(pad="display")
     async with bench(tmp_path, cuff) as one:
         stranger = await MessageBus(bus_type=BusType.SYSTEM).connect()
-        async with one.agent.expecting(cuff.address, PairingTerms("KeyboardOnly", FixedPasskey(7))):
+        async with one.agent.expecting(
+            cuff.address, PairingTerms(AgentCapability.KEYBOARD_ONLY, FixedPasskey(7))
+        ):
             to = one.bluez.default_agent or ""
             reply = await _call(stranger, to, PATH, "RequestPasskey", "o", cuff.path)
             assert reply.error_name == "org.bluez.Error.Rejected"
