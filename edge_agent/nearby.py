@@ -71,6 +71,10 @@ class Nearby:
         fresh = [heard for heard in self._heard.values() if heard.at >= since]
         return sorted(fresh, key=lambda heard: (heard.rssi is None, -(heard.rssi or 0)))
 
+    def forget(self, address: str) -> None:
+        """Forget that a device was heard: what it was heard as is of no use any more."""
+        self._heard.pop(address, None)
+
     def get(self, address: str, since: float) -> Heard | None:
         """Return a device if it was heard since then."""
         found = self._heard.get(address)

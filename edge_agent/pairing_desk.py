@@ -23,7 +23,7 @@ from wire_format.errors import Misconfigured, Rejected, Unreachable
 from wire_format.statements import DeviceEventKind
 
 REAPPEARS_S: Final = 30.0
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class PairingDesk:
     radio: Radio
     visitor: Visitor
     nearby: Nearby
+    reappears_s: float = REAPPEARS_S
 
     def offers(self) -> list[Offer]:
         """Return the devices on the air that could be paired, or are, the nearest first."""
@@ -125,9 +126,9 @@ class PairingDesk:
         if not order.replace_bond or not await self.radio.holds(order.address):
             return heard
         await self.radio.remove_bond(order.address)
-        removed_at = self.nearby.monotonic()
-        for _ in range(int(REAPPEARS_S / _POLL_S)):
-            again = self.nearby.get(order.address, removed_at)
+        self.nearby.forget(order.address)
+        for _ in range(int(self.reappears_s / _POLL_S)):
+            again = self.nearby.get(order.address, 0.0)
             if again is not None:
                 return again
             await asyncio.sleep(_POLL_S)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.conversation import Approach
 from tests.doubles.gatt_link import ScriptedDevice
+from wire_format.errors import Unreachable
 
 
 @dataclass
@@ -49,11 +50,14 @@ class ScriptedRadio:
     asked: list[Approach] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     removed: list[str] = field(default_factory=list)
+    unremovable: bool = False
 
     async def holds(self, address: str) -> bool:
         return address in self.held
 
     async def remove_bond(self, address: str) -> None:
+        if self.unremovable:
+            raise Unreachable("bluetoothd does not answer")
         self.removed.append(address)
         self.held.discard(address)
 

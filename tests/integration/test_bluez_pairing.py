@@ -17,7 +17,8 @@ from edge_agent.bluez_agent import PATH, PairingAgent
 from edge_agent.bluez_bus import BluezBus
 from edge_agent.passkeys import FixedPasskey, NobodyThere, PairingTerms, PasskeySource
 from service_kit.log import silent
-from tests.doubles.bluez_emulator import AUTHENTICATION_FAILED, FakeBluez, FakeCuff, Pad
+from tests.doubles.bluez_device import AUTHENTICATION_FAILED, FakeCuff, Pad
+from tests.doubles.bluez_emulator import FakeBluez
 from tests.doubles.private_bus import private_bus, require_dbus_daemon
 from wire_format.errors import Unreachable
 

@@ -1,7 +1,7 @@
 """The keeper of the adapter: what it sees, what it does and how often, and what it says."""
 
-from itertools import pairwise
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
