@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from edge_agent.adapter_keeper import AdapterKeeper, Load
+from edge_agent.adapter_keeper import EVERY_S, OFF_S, AdapterKeeper, Load
 from edge_agent.bluez_agent import PairingAgent
 from edge_agent.bluez_bus import BluezBus
 from edge_agent.passkeys import PairingTerms
@@ -20,6 +20,8 @@ class BluezHost:
 
     bus: BluezBus
     agent: PairingAgent
+    every_s: float = EVERY_S
+    off_s: float = OFF_S
     keeper: AdapterKeeper | None = None
 
     @classmethod
@@ -40,7 +42,9 @@ class BluezHost:
             scanner.restart()
 
         self.bus.came.append(scan_anew)
-        self.keeper = AdapterKeeper(self.bus, scanner, load, tell, self.bus.log)
+        self.keeper = AdapterKeeper(
+            self.bus, scanner, load, tell, self.bus.log, every_s=self.every_s, off_s=self.off_s
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bus.run())
             tasks.create_task(self.keeper.run())
