@@ -233,14 +233,16 @@ class Visitor:
     async def _failed(self, call: Call, place: Place, error: Exception) -> None:
         place.failures += 1
         verdict = await self.bonds.failed(place.address, error, self.monotonic(), held=call.held)
-        rest = self.home.patience.longest_rest_s if verdict.is_lost else self._rest(place.failures)
+        device = self.home.devices.known.get(place.address)
+        # With consent new keys are exchanged while it still advertises; without it nothing helps soon.
+        hopeless = verdict.is_lost and not (device is not None and device.may_bond)
+        rest = self.home.patience.longest_rest_s if hopeless else self._rest(place.failures)
         place.rests_until = self.monotonic() + rest
         if place.failures > 1:
             return
         reason = str(error) if isinstance(error, KitelineError) else ""
         kind = type(error).__name__
         self.home.log.warning("visit_failed", profile=call.profile.name, error=kind, reason=reason)
-        device = self.home.devices.known.get(place.address)
         if device is not None and verdict is not Verdict.GATEWAY_FORGOT:
             self.home.tell(device, DeviceEventKind.VISIT_FAILED, f"{kind}: {reason}")
 
