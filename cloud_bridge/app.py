@@ -23,6 +23,7 @@ from cloud_bridge.connectors.base import Connector
 from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
 from cloud_bridge.connectors.hl7_map import Routing
 from cloud_bridge.connectors.hl7v2 import Hl7V2Connector, Peer
+from cloud_bridge.connectors.smart_backend import SmartBackendAuth
 from cloud_bridge.connectors.webhook import WebhookConnector
 from cloud_bridge.delivery import DeliveryLoop
 from cloud_bridge.ingest import Ingest
@@ -185,6 +186,8 @@ def _fhir(section: FhirSection) -> FhirR4Connector:
         test_data=section.test_data,
         timeout_s=section.timeout_s,
         token=section.token(),
+        auth=None if section.oauth is None else SmartBackendAuth(section.oauth.client()),
+        tls=None if section.tls is None else section.tls.context("fhir"),
     )
 
 

@@ -2,11 +2,12 @@
 
 import ssl
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
 
+from cloud_bridge.connectors.smart_backend import Client
 from cloud_bridge.connectors.webhook_map import Sends
 from cloud_bridge.connectors.webhook_signature import LEAST_SECRET_BYTES
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
@@ -23,29 +24,6 @@ class KeyPaths(Section):
     """Where the bridge's own keys are (0600)."""
 
     bridge: Path
-
-
-class FhirSection(Section):
-    """The hospital's FHIR R4 server. `test_data` marks everything that is sent as no real patient's."""
-
-    base_url: HttpUrl
-    token_file: Path | None = None
-    test_data: bool = False
-    timeout_s: float = Field(default=10, gt=0, le=120)
-    poll_s: float = Field(default=2, gt=0)
-
-    @model_validator(mode="after")
-    def _token_only_over_tls(self) -> Self:
-        if self.token_file is not None and self.base_url.scheme != "https" and not self._is_here():
-            raise ValueError("a token would go in clear: write an https:// base_url")
-        return self
-
-    def _is_here(self) -> bool:
-        return self.base_url.host in _HERE
-
-    def token(self) -> str | None:
-        """Return the bearer token; raise `Misconfigured` if its file cannot be read."""
-        return secret(self.token_file, "fhir.token_file")
 
 
 class TlsSection(Section):
@@ -73,6 +51,59 @@ class TlsSection(Section):
             ) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
+
+
+class OauthSection(Section):
+    """SMART Backend Services: our name at the authorization server, and the key that proves it."""
+
+    token_url: HttpUrl
+    client_id: str = Field(min_length=1)
+    key_file: Path
+    key_id: str = Field(min_length=1)
+    algorithm: Literal["ES384", "RS384"] = "ES384"
+    scope: str = (
+        "system/Observation.cruds system/Device.cruds system/Provenance.cruds system/DetectedIssue.cruds "
+        "system/Task.cruds system/CommunicationRequest.cruds"
+    )
+
+    @model_validator(mode="after")
+    def _in_clear_only_here(self) -> Self:
+        if self.token_url.scheme != "https" and self.token_url.host not in _HERE:
+            raise ValueError("a token would come in clear: write an https:// token_url")
+        return self
+
+    def client(self) -> Client:
+        """Return who we are; raise `Misconfigured` if the key cannot be read or used."""
+        key = secret(self.key_file, "fhir.oauth.key_file") or ""
+        return Client(str(self.token_url), self.client_id, key, self.key_id, self.algorithm, self.scope)
+
+
+class FhirSection(Section):
+    """The hospital's FHIR R4 server. `test_data` marks everything that is sent as no real patient's."""
+
+    base_url: HttpUrl
+    token_file: Path | None = None
+    oauth: OauthSection | None = None
+    tls: TlsSection | None = None
+    test_data: bool = False
+    timeout_s: float = Field(default=10, gt=0, le=120)
+    poll_s: float = Field(default=2, gt=0)
+
+    @model_validator(mode="after")
+    def _token_only_over_tls(self) -> Self:
+        if self.token_file is not None and self.oauth is not None:
+            raise ValueError("write token_file or [fhir.oauth], not both")
+        given = self.token_file is not None or self.oauth is not None
+        if given and self.base_url.scheme != "https" and not self._is_here():
+            raise ValueError("a token would go in clear: write an https:// base_url")
+        return self
+
+    def _is_here(self) -> bool:
+        return self.base_url.host in _HERE
+
+    def token(self) -> str | None:
+        """Return the bearer token; raise `Misconfigured` if its file cannot be read."""
+        return secret(self.token_file, "fhir.token_file")
 
 
 class Hl7V2Section(Section):

@@ -49,6 +49,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "bumble": ("virtual_home.",),
     "serial": ("edge_agent.serial_link", "virtual_home."),
     "paho": ("service_kit.mqtt_line", "cloud_bridge.subscriber", "virtual_home."),
+    "jwt": ("cloud_bridge.connectors.",),
     "hl7": ("cloud_bridge.connectors.hl7v2", "virtual_home."),
     "httpx": ("cloud_bridge.connectors.", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),

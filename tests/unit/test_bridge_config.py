@@ -223,3 +223,38 @@ def test_mistakes_about_follow_up_systems_are_named(tmp_path: Path, old: str, ne
 def test_two_webhooks_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="one name"):
         load(written(tmp_path, GOOD + MORE + MORE[MORE.index("[[webhook]]") :]))
+
+
+OAUTH = """
+[fhir]
+base_url = "https://hospital.example/fhir"
+[fhir.oauth]
+token_url = "https://hospital.example/token"
+client_id = "kiteline"
+key_file = "{folder}/smart.pem"
+key_id = "k1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("https://hospital.example/token", "http://hospital.example/token", "https:// token_url"),
+        ("https://hospital.example/fhir", "http://hospital.example/fhir", "https:// base_url"),
+        ("[fhir.oauth]", 'token_file = "x"\n[fhir.oauth]', "not both"),
+        ('"k1"', '""', "key_id"),
+    ],
+)
+def test_mistakes_about_tokens_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        load(written(tmp_path, GOOD + OAUTH.replace(old, new)))
+
+
+def test_the_key_that_proves_who_we_are_is_read(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD + OAUTH))
+    assert config.fhir is not None
+    assert config.fhir.oauth is not None
+    with pytest.raises(Misconfigured, match=r"fhir\.oauth\.key_file"):
+        config.fhir.oauth.client()
+    (tmp_path / "smart.pem").write_text("PEM")
+    assert config.fhir.oauth.client().key == "PEM"
