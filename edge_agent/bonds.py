@@ -62,19 +62,22 @@ class Bonds:
             raise Misconfigured("This device shows a passkey: pair it with `edge-agent pair`.")
         return False
 
-    def worked(self, device: KnownDevice, at: float, *, encrypted: bool) -> KnownDevice:
-        """Note a visit that did its work; `encrypted` says that both sides proved their keys."""
-        self.busy = 0
-        if not encrypted:
-            return device
-        self.doctor.note(device.address, Attempt(Sign.WORKED, at, held=True))
-        now = self.home.clock.utc_if_known()
+    def proved(self, device: KnownDevice) -> KnownDevice:
+        """Note durably that both sides proved their keys; from now on nothing less is believed."""
         if device.bond_lost_at is not None:
             self.home.log.info("bond_works_again", device_id=device.identity.device_id)
+        now = self.home.clock.now().utc
         bonded_at = device.bonded_at if device.bonded_at and not device.may_bond else now
         return self.home.devices.update(
             device.address, bonded_at=bonded_at, bond_lost_at=None, may_bond=False
         )
+
+    def worked(self, device: KnownDevice, at: float, *, encrypted: bool) -> None:
+        """Note a visit that did its work."""
+        self.busy = 0
+        if encrypted:
+            self.proved(self.home.devices.known[device.address])
+            self.doctor.note(device.address, Attempt(Sign.WORKED, at, held=True))
 
     async def failed(self, address: str, error: Exception, at: float, *, held: bool) -> Verdict:
         """Note a visit that failed; what follows from the verdict is said once."""

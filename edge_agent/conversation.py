@@ -108,7 +108,10 @@ class Conversation:
                 await link.bond()
             said = await read_information(link)
             profile = home.catalogue.match(call.sighting, said) or call.profile
-            call.device = device = self.known(call.sighting.address, said, profile)
+            device = self.known(call.sighting.address, said, profile)
+            if link.encrypted and link_of.bond in KEEPS_BOND:
+                device = self.bonds.proved(device)
+            call.device = device
             sink = home.sink_of(device)
             visit = self._prepared(said.firmware, device, profile, call.number, sink)
             async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):

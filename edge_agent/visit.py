@@ -218,8 +218,8 @@ class Visitor:
         place.fruitless = 0 if fresh else place.fruitless + 1
         place.rests_until = self.monotonic() + self._rest(place.fruitless)
         if call.device is not None:
-            device = self.bonds.worked(call.device, self.monotonic(), encrypted=call.encrypted)
-            self._note_visit(place, device.address)
+            self.bonds.worked(call.device, self.monotonic(), encrypted=call.encrypted)
+            self._note_visit(place, call.device.address)
 
     def _note_visit(self, place: Place, address: str) -> None:
         now = self.home.clock.utc_if_known()
