@@ -38,7 +38,7 @@ class PairingAgent:
     bluez: BluezBus
     log: Log
     refused: int = 0
-    _capability: AgentCapability = IDLE
+    _registered: AgentCapability | None = None
     _expected: str | None = None
     _terms: PairingTerms = field(default_factory=PairingTerms)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -52,7 +52,8 @@ class PairingAgent:
         bus.add_message_handler(self._from_strangers)
         bus.unexport(PATH)
         bus.export(PATH, _Agent1(self))
-        await self._announce(self._capability)
+        self._registered = None
+        await self._claim(IDLE)
         self.log.info("pairing_agent_registered")
 
     @asynccontextmanager
@@ -67,25 +68,23 @@ class PairingAgent:
                 self._expected, self._terms = None, PairingTerms()
 
     async def _claim(self, capability: AgentCapability) -> None:
-        """Register anew if another capability is asked for: BlueZ takes it at registration only."""
-        if capability == self._capability:
+        """Register, anew if another capability is asked for: BlueZ takes it at registration only."""
+        if capability is self._registered:
             return
-        try:
-            await self.bluez.call("/org/bluez", _MANAGER, "UnregisterAgent", "o", PATH)
-        except BluezRefused as error:
-            if not error.name.endswith("DoesNotExist"):
-                raise
-        await self._announce(capability)
-
-    async def _announce(self, capability: AgentCapability) -> None:
-        try:
-            await self.bluez.call("/org/bluez", _MANAGER, "RegisterAgent", "os", PATH, capability.value)
-        except BluezRefused as error:
-            if not error.name.endswith("AlreadyExists"):
-                raise
-        self._capability = capability
+        self._registered = None
+        await self._manage("UnregisterAgent", "o", PATH, allowed="DoesNotExist")
+        await self._manage("RegisterAgent", "os", PATH, capability.value)
         # Pairings are asked for over connections of bleak's own: only the default agent hears of them.
-        await self.bluez.call("/org/bluez", _MANAGER, "RequestDefaultAgent", "o", PATH)
+        await self._manage("RequestDefaultAgent", "o", PATH)
+        self._registered = capability
+
+    async def _manage(self, member: str, signature: str, *body: str, allowed: str = "-") -> None:
+        """Call the agent manager; one refusal may be allowed. Raises `Unreachable`."""
+        try:
+            await self.bluez.call("/org/bluez", _MANAGER, member, signature, *body)
+        except BluezRefused as error:
+            if not error.name.endswith(allowed):
+                raise
 
     def _from_strangers(self, message: Message) -> Message | None:
         """Reject what another process than bluetoothd asks."""

@@ -132,10 +132,15 @@ class BluezBus:
 
     # --- what may be asked ---
 
-    async def call(self, path: str, interface: str, member: str, signature: str = "", *body: object) -> Any:  # noqa: ANN401 - as D-Bus gives it
-        """Call bluetoothd. Raises `BluezRefused`, and `Unreachable` without a bus or an answer."""
+    def connection(self) -> MessageBus:
+        """Return the connection to bluetoothd; raises `Unreachable` without one."""
         if self._bus is None or self.owner is None:
             raise Unreachable("bluetoothd is not on the system bus: see `systemctl status bluetooth`.")
+        return self._bus
+
+    async def call(self, path: str, interface: str, member: str, signature: str = "", *body: object) -> Any:  # noqa: ANN401 - as D-Bus gives it
+        """Call bluetoothd. Raises `BluezRefused`, and `Unreachable` without a bus or an answer."""
+        bus = self.connection()
         message = Message(
             destination=BLUEZ,
             path=path,
@@ -144,7 +149,7 @@ class BluezBus:
             signature=signature,
             body=list(body),
         )
-        return await _ask(self._bus, message)
+        return await _ask(bus, message)
 
     @property
     def present(self) -> bool:

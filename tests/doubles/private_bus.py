@@ -43,7 +43,7 @@ async def private_bus(folder: Path) -> AsyncIterator[str]:
     os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={socket}"
     try:
         async with asyncio.timeout(10):
-            while not socket.exists():
+            while not await _listens(socket):
                 assert daemon.returncode is None, "dbus-daemon ended at once"
                 await asyncio.sleep(0.01)
         yield os.environ["DBUS_SYSTEM_BUS_ADDRESS"]
@@ -55,3 +55,12 @@ async def private_bus(folder: Path) -> AsyncIterator[str]:
         if daemon.returncode is None:
             daemon.terminate()
         await daemon.wait()
+
+
+async def _listens(socket: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(socket)
+    except OSError:
+        return False
+    writer.close()
+    return True

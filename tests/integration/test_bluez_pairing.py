@@ -190,6 +190,16 @@ async def test_only_bluetoothd_is_answered(tmp_path: Path) -> None:
         assert one.agent.refused == 1
 
 
+async def test_an_agent_that_is_registered_already_is_registered_anew(tmp_path: Path) -> None:
+    async with bench(tmp_path, FakeCuff()) as one:
+        assert one.agent.bluez is one.bus
+        for _ in range(2):
+            await one.agent.register(one.bus.connection())
+        assert list(one.bluez.agents.values()) == [(PATH, "NoInputNoOutput")]
+        reply = await one.bluez.ask_agent("RequestAuthorization", FakeCuff().path)
+        assert reply.error_name == "org.bluez.Error.Rejected"
+
+
 async def test_a_restarted_bluetoothd_is_given_the_agent_again(tmp_path: Path) -> None:
     cuff = FakeCuff()
     async with bench(tmp_path, cuff) as one:
