@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -124,7 +124,7 @@ class Agent:
         connect_s = self.config.visits.connect_s
         radio = BleRadio(backends.client, scanner, connect_s, backends.host, self.home.observer)
         stale = self.config.pairing.remove_stale_bonds
-        visitor = Visitor(self.home, radio, tasks.create_task, remove_stale_bonds=stale)
+        visitor = Visitor(self.home, radio, _spawning(tasks), remove_stale_bonds=stale)
 
         def heard(sighting: Sighting, handle: object) -> None:
             nearby.heard(sighting, handle)
@@ -223,6 +223,18 @@ async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody
         if backends.close is not None:
             await backends.close()
     log.info("agent_ended")
+
+
+def _spawning(tasks: asyncio.TaskGroup) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Return what starts a visit; none begins once the agent ends, whatever is heard in that instant."""
+
+    def spawn(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            tasks.create_task(work)
+        except RuntimeError:  # the group is being ended
+            work.close()
+
+    return spawn
 
 
 class _Watch:

@@ -35,10 +35,10 @@ Objects = dict[str, dict[str, dict[str, Any]]]
 
 
 class BluezRefused(Unreachable):
-    """BlueZ answered with an error; `name` is the D-Bus error's."""
+    """BlueZ answered with an error; `name` is the D-Bus error's. Its text is left out: it quotes addresses."""
 
-    def __init__(self, name: str, said: str) -> None:
-        super().__init__(f"BlueZ refused: {name} ({said}).")
+    def __init__(self, asked: str, name: str) -> None:
+        super().__init__(f"BlueZ refused {asked}: {name}.")
         self.name = name
 
 
@@ -224,5 +224,5 @@ async def _ask(bus: MessageBus, message: Message) -> Any:  # noqa: ANN401 - as D
     except (OSError, EOFError, TimeoutError) as error:
         raise Unreachable(f"{message.member} was not answered ({type(error).__name__}).") from error
     if reply.message_type is MessageType.ERROR:
-        raise BluezRefused(reply.error_name or "", str(reply.body[0]) if reply.body else "")
+        raise BluezRefused(message.member or "", reply.error_name or "")
     return unpack_variants(reply.body)

@@ -225,6 +225,10 @@ async def test_an_installer_pairs_a_device_that_shows_a_passkey(tmp_path: Path) 
         (found,) = json.loads(out)
         assert (found["users"][0]["person"], found["bonded"]) == ("p-1", True)
         assert found["last_heard_s_ago"] is not None
+        code, out, _ = await edge_agent(tmp_path, "status")
+        radio = json.loads(out)["radio"]
+        assert (radio["state"], radio["reason"], radio["resets"]) == ("listening", None, 0)
+        assert (radio["strangers_refused"], radio["visits_refused_for_bonds"]) == (0, 0)
 
 
 async def test_a_script_pairs_and_forgets_without_a_question(tmp_path: Path) -> None:
@@ -265,6 +269,34 @@ async def test_at_the_terminal_an_old_bond_is_replaced_when_the_person_says_so(t
         code, _, err = await edge_agent(tmp_path, *wish, typed="y\n")
         assert (code, one.own_bond) == (0, True), err
         await until(lambda: bool(home.measurements()))
+
+
+@pytest.mark.parametrize(
+    ("argv", "typed", "says"),
+    [
+        (("--yes", "--seconds", "1", "--address", "C0:49:5F:00:00:77"), "", "is not heard now"),
+        (("--seconds", "0.2"), "2\n", "is none of the numbers 1 to 1"),
+        (("--seconds", "0.2"), "1\np-1\ntwo\n", "is no user slot"),
+        (("--seconds", "0.2"), "", "Nobody answers at the terminal: give --address"),
+        (("--yes", "--seconds", "5"), "", "--address is missing"),
+        (("--yes", "--seconds", "5", "--address", ADDRESS), "", "--person is missing"),
+    ],
+)
+async def test_what_is_missing_or_wrong_at_the_terminal_is_said(
+    tmp_path: Path, argv: tuple[str, ...], typed: str, says: str
+) -> None:
+    async with gateway(tmp_path, cuff(), adopt=False) as home:
+        await until(lambda: home.bluez.discovering)
+        person = ("--person", "p-1") if "C0:49:5F:00:00:77" in argv else ()
+        code, out, err = await edge_agent(tmp_path, "pair", *argv, *person, typed=typed)
+        assert (code != 0, out, says in err) == (True, "", True), err
+        assert not home.home.devices.known
+
+
+async def test_nothing_in_reach_is_said(tmp_path: Path) -> None:
+    async with gateway(tmp_path, adopt=False):
+        code, _, err = await edge_agent(tmp_path, "pair", "--seconds", "0.2", lang="zh_CN.UTF-8")
+        assert (code, say("nothing_heard", Language.ZH) in err) == (1, True)
 
 
 async def test_without_an_agent_the_terminal_says_so(tmp_path: Path) -> None:
