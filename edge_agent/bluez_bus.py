@@ -35,7 +35,7 @@ Objects = dict[str, dict[str, dict[str, Any]]]
 
 
 class BluezRefused(Unreachable):
-    """BlueZ answered with an error; `name` is the D-Bus error's. Its text is left out: it quotes addresses."""
+    """BlueZ answered with an error; `name` is the D-Bus error's. Its text may quote an address: left out."""
 
     def __init__(self, asked: str, name: str) -> None:
         super().__init__(f"BlueZ refused {asked}: {name}.")

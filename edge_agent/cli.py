@@ -24,10 +24,11 @@ def run(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Run the agent until it is told to end."""
     # Imported here: the other commands need no radio.
     from edge_agent.app import run_agent  # noqa: PLC0415
-    from service_kit.log import configure  # noqa: PLC0415
+    from service_kit.log import configure, quieten_libraries  # noqa: PLC0415
 
     loaded = configuration.load(config)
     log = configure().bind(site=loaded.site, gateway=loaded.gateway)
+    quieten_libraries(log)
     asyncio.run(run_agent(loaded, log))
 
 

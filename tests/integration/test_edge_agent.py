@@ -259,8 +259,9 @@ async def test_a_running_agent_takes_a_device_that_an_installer_pairs(tmp_path: 
         assert json.loads(paired.stdout)["users"][-1]["person"] == "p-2"
         await severe(one, 193)
         await eventually(lambda: len(one.measurements()) == 2)
-        stated = [item for item in one.hospital.items() if isinstance(item, Assignment)]
-        assert {item.person for item in stated} == {"p-1", "p-2"}
+        stated = {i.measurement_id: i for i in one.hospital.items() if isinstance(i, Assignment)}
+        first, second = (stated[m.measurement_id].person for m in one.measurements())
+        assert first != second == "p-2"
         status = await asyncio.to_thread(command, "status", *config)
         assert json.loads(status.stdout)["radio"]["state"] == "listening"
         listed = await asyncio.to_thread(command, "devices", *config, "--json")
