@@ -131,6 +131,8 @@ async def street(folder: Path, *, keeps: bool = True, bluez: bool = False) -> As
     await server.start()
     await home.start()
     await agent.start()
+    # Whoever measures before it runs is not yet the person that it adopts devices for.
+    await eventually(lambda: "agent_started" in agent.log.read_text())
     hospital = Hospital(port)
     devices = await HomeControl.connect(folder / "control")
     try:
