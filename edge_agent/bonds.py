@@ -54,7 +54,9 @@ class Bonds:
             return False
         device = self.home.devices.known.get(address)
         held = await self.store.holds(address)
-        if held:
+        if held and profile.link.bond is Bond.PER_SESSION:
+            await self.store.remove_bond(address)  # left behind by a visit that broke off
+        elif held:
             return True
         if device is not None and device.bonded_at is not None and not device.may_bond:
             raise LinkFailed("The bond with this device is gone from the gateway.", Sign.BOND_MISSING)

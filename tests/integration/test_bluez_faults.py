@@ -3,12 +3,13 @@
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from device_drivers.profile import DeviceProfile, Link, Passkey
+from device_drivers.profile import Bond, DeviceProfile, Link, Passkey
 from edge_agent.adapter_keeper import RadioState
 from edge_agent.words import Language, say
 from tests.doubles.bluez_device import ABORT, AUTHENTICATION_FAILED, IN_PROGRESS, FakeCuff
@@ -47,6 +48,27 @@ async def test_a_reading_arrives_and_the_bond_is_remembered(tmp_path: Path) -> N
         assert not neighbour.own_bond
         assert home.events() == []
         assert home.keeper().state is RadioState.LISTENING
+
+
+async def test_a_device_that_bonds_while_it_is_connected_to(tmp_path: Path) -> None:
+    one = cuff()
+    async with gateway(tmp_path, one, change=bonds(Bond.BEFORE_CONNECT), **ours()) as home:
+        await until(lambda: bool(home.measurements()))
+        await until(lambda: home.home.devices.known[ADDRESS].bonded_at is not None)
+        assert (one.host_bond, home.bluez.removed) == (True, [])
+
+
+async def test_a_device_that_bonds_anew_each_time(tmp_path: Path) -> None:
+    one = cuff()
+    async with gateway(tmp_path, one, change=bonds(Bond.PER_SESSION), **ours()) as home:
+        await until(lambda: bool(home.bluez.removed))
+        one.own_bond, one.packets = False, [packet(131)]
+        await until(lambda: len(home.measurements()) == 2)
+        assert DeviceEventKind.BOND_LOST not in home.device_events()
+
+
+def bonds(bond: Bond) -> Callable[[DeviceProfile], DeviceProfile]:
+    return lambda profile: profile.model_copy(update={"link": Link(bond=bond)})
 
 
 async def paired_once(home: Gateway, one: FakeCuff) -> None:

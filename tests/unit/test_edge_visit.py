@@ -292,6 +292,15 @@ async def test_a_bonded_device_proves_itself_also_if_it_asks_for_nothing(tmp_pat
     assert radio.opened[0].bonds == 1
 
 
+async def test_a_bond_for_one_session_that_was_left_behind_is_removed_first(tmp_path: Path) -> None:
+    radio = ScriptedRadio(cuff, held={ADDRESS})
+    one = bench(tmp_path, radio, change=with_link(bond=Bond.PER_SESSION))
+    await one.hear()
+    assert radio.removed == [ADDRESS, ADDRESS]
+    assert not radio.asked[0].held
+    assert one.home.devices.known[ADDRESS].bonded_at is None
+
+
 # --- turns ---
 
 KEEPER = replace(CUFF, address="C0:49:5F:00:00:02")
