@@ -72,7 +72,7 @@ class DeviceEventKind(StrEnum):
     BATTERY_LOW = "battery_low"
     MEMORY_FULL = "memory_full"
     VISIT_FAILED = "visit_failed"
-    BOND_LOST = "bond_lost"  # one side forgot the keys, or another device uses its address: refused until paired
+    BOND_LOST = "bond_lost"  # one side forgot the keys, or another device uses its address: refused
     RECORDS_RENUMBERED = "records_renumbered"  # fewer records, or a lower sequence, than were seen before
 
 
