@@ -70,13 +70,17 @@ def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
     )
 
 
-def undecodable(visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int) -> Undecodable:
-    """Return bytes that no decoder understands, to be kept until one does."""
+def undecodable(  # noqa: PLR0913 - what kept bytes are known by
+    visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int, *, stored: bool = False
+) -> Undecodable:
+    """Return bytes that no decoder understands, to be kept until one does.
+
+    What is `stored` in a device is read again at each visit: its bytes alone say which item it is.
+    """
+    seen = () if stored else (visit.boot_id, visit.number, ordinal)
     time, _ = device_time(visit.profile, _received(at), visit.boot_id, visit.zone_offset_minutes, stamp=None)
     return Undecodable(
-        item_id=derived_id(
-            "undecodable", visit.device.device_id, visit.boot_id, visit.number, ordinal, packet
-        ),
+        item_id=derived_id("undecodable", visit.device.device_id, *seen, packet),
         device=visit.device,
         profile=visit.profile.name,
         raw=packet,

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from device_drivers.catalogue import ADVERT_DRIVERS, Catalogue, advert_driver_of, driver_of
 from device_drivers.driver import RecordCursor, Visit
-from device_drivers.information import NOTHING_SAID, Information, read_information
+from device_drivers.information import NOTHING_SAID, Information, ask_information
 from device_drivers.link import GattLink, Sighting
 from device_drivers.profile import Bond, DeviceProfile
 from edge_agent.advert_link import Adverts
@@ -174,8 +174,9 @@ class Visitor:
             await asyncio.sleep(profile.link.settle_ms / 1000)
             if bonding and profile.link.bond is not Bond.ON_DEMAND:
                 await link.bond()
-            said = await read_information(link)
-            profile = home.catalogue.match(sighting, said) or profile
+            known = home.devices.known.get(sighting.address)
+            said = await ask_information(link, profile.link, None if known is None else known.identity)
+            profile = home.catalogue.confirmed(sighting, said, profile)
             device = self._known(sighting.address, said, profile)
             sink = self._sink(device)
             visit = self._prepared(said.firmware, device, profile, number, sink)
