@@ -126,7 +126,7 @@ class _Session:
         visit, packet = self.visit, RawPacket(source=self.map.receive[0], data=raw)
         self.ordinal += 1
         try:
-            said = self.map.record_of(raw).decoded(self.map.number_of(slot), visit.profile.decode)
+            said = self.map.record_of(raw).decoded(*slot, visit.profile.decode)
         except MalformedPacket as error:
             return undecodable(visit, packet, str(error), visit.now(), self.ordinal, stored=True)
         decoded = replace(said, user=self.map.user_of(slot))

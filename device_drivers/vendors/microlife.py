@@ -7,6 +7,7 @@ each; the 38 bytes before them and the last two of a record are not known: they 
 """
 
 import datetime as dt
+import zlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Self
@@ -102,7 +103,10 @@ class MicrolifeRecord:
         return DateTime((CENTURY + year).to_bytes(2, "little") + bytes([month, day, hour, minute, 0]))
 
     def decoded(self, place: int, decode: Decode = PLAIN) -> Decoded:
-        """Return what the record says. `place` numbers it where its time is in no calendar."""
+        """Return what the record says.
+
+        Where its time cannot be used, it is known by its `place` in the list and all of its bytes.
+        """
         systolic, diastolic, pulse = self.raw[:3]
         parts = (
             Component(term=Term.SYSTOLIC, unit=Unit.MMHG, value=Decimal(systolic)),
@@ -116,7 +120,7 @@ class MicrolifeRecord:
             context=BloodPressureContext(),
             stamp=self.stamp,
             remarks=shape_remarks(reserved=False, trailing=self.raw[8:].strip(b"\0")) + order_remarks(parts),
-            sequence=None if usable else place,
+            sequence=None if usable else place << 32 | zlib.crc32(self.raw),
         )
         return judged(said, decode)
 

@@ -5,6 +5,7 @@ tests/test_eeprom_time.py, issues 38, 71, 74, 190). What no source names stays u
 """
 
 import datetime as dt
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -135,15 +136,25 @@ class OmronRecord:
         found = self.layout.get(self.raw, name)
         return None if found is None else bool(found)
 
-    def decoded(self, slot: int, decode: Decode = PLAIN) -> Decoded:
-        """Return what the record says. `slot` numbers it where the layout has no number of its own.
+    def number(self, area: int, slot: int) -> int:
+        """Return what this record is known by, beside its time, among all areas of the cuff.
+
+        That is its own number, where the layout has one, or its slot; without a usable time, the slot and
+        all of its bytes: a later record in this slot may have the same unusable time.
+        """
+        if self.stamp.unknown or self.stamp.stated is None:
+            return (area << 16 | slot) << 32 | zlib.crc32(self.raw)
+        own = self.layout.get(self.raw, "sequence")
+        return area << 16 | (slot if own is None else own)
+
+    def decoded(self, area: int = 0, slot: int = 0, decode: Decode = PLAIN) -> Decoded:
+        """Return what the record says; `area` and `slot` are where it lies.
 
         Raises `MalformedPacket` if its pressure is no number of this layout.
         """
         stored = self._number("systolic")
         if stored == _NEVER_A_PRESSURE:
             raise MalformedPacket("The systolic byte of an Omron record that is not empty is 0xFF.")
-        sequence = self.layout.get(self.raw, "sequence")
         parts = (
             _component(Term.SYSTOLIC, Unit.MMHG, stored + SYSTOLIC_BIAS),
             _component(Term.DIASTOLIC, Unit.MMHG, self._number("diastolic")),
@@ -159,7 +170,7 @@ class OmronRecord:
                 stamp=self.stamp,
                 failure=Failure.DEVICE_FAULT if self._truth("error") else None,
                 remarks=order_remarks(parts),
-                sequence=slot if sequence is None else sequence,
+                sequence=self.number(area, slot),
             ),
             decode,
         )

@@ -18,7 +18,7 @@ _RING_IS_FULL: Final = 0x4000
 _NOTHING_STORED: Final = 0x8000
 
 
-@dataclass(slots=True)
+@dataclass
 class OmronMemory:
     """`digits` tells what the clock shows; `shows_p` is whether its display blinks -P-."""
 
