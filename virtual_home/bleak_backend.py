@@ -39,6 +39,10 @@ _LISTS = (
     AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
     AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
 )
+_LONG_LISTS = (
+    AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
+    AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
+)
 _NAMES = (AdvertisingData.COMPLETE_LOCAL_NAME, AdvertisingData.SHORTENED_LOCAL_NAME)
 _CENTRAL_ADDRESS = "F0:00:00:00:00:01"
 _MTU = 247
@@ -141,6 +145,8 @@ class _Scanner(BaseBleakScanner):
                 name = value.decode()
             elif kind in _LISTS:
                 services += [_text(UUID.from_bytes(value[i : i + 2])) for i in range(0, len(value), 2)]
+            elif kind in _LONG_LISTS:
+                services += [_text(UUID.from_bytes(value[i : i + 16])) for i in range(0, len(value), 16)]
         if not self.is_allowed_uuid(services):
             return
         address = advertisement.address.to_string(with_type_qualifier=False)
