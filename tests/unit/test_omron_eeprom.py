@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ class Cuff:
         self.memory = OmronMemory(self.map, lambda: self.clock, **{"key": KEY} | memory)
         self.cursor: RecordCursor | None = None
         self.sink = Kept()
+        self.visits = 0
         self.link: OmronCuff | None = None
 
     def measure(self, count: int = 1, area: int = 0) -> None:
@@ -70,8 +72,9 @@ class Cuff:
         self, break_after: int | None, spoil: Callable[[bytes], list[bytes]], profile: DeviceProfile
     ) -> None:
         self.link = OmronCuff(self.memory, break_after, spoil)
+        self.visits += 1
         visit = visit_of(profile, self.sink, lambda: GatewayTime(NOW, 50, 1), cursor=self.cursor)
-        await OmronEeprom().collect(self.link, visit)
+        await OmronEeprom().collect(self.link, replace(visit, number=self.visits))
 
     @property
     def asked(self) -> list[tuple[int, int, int]]:
@@ -99,6 +102,7 @@ def test_everything_comes_once_and_nothing_is_written(name: str) -> None:
     assert all(Remark.STORED_RECORD in m.remarks and m.time.trust is ClockTrust.COMPARED for m in found)
     users = {m.user for m in found}
     assert users == ({1, 2} if len(cuff.map.areas) > 1 else {None})
+    assert [cursor is not None for cursor in cuff.sink.cursors[:-1]] == [False] * (len(cuff.sink.cursors) - 1)
     assert cuff.memory.writes == []
     assert {command for command, _, _ in cuff.asked} <= {READ, 0x0000, 0x0F00}
     assert all(size <= cuff.map.block_size for command, _, size in cuff.asked if command == READ)
@@ -145,17 +149,26 @@ def test_a_ring_that_is_not_the_one_it_was_is_read_whole(name: str) -> None:
     fresh.measure(2)
     fresh.cursor = cuff.cursor
     assert len(ids(fresh.visit())) == 2
-    silent = Cuff(name)
-    silent.measure(5)
-    silent.visit()
-    # A record was written although the index does not say so.
-    slot = (0, silent.memory.stored[0] % slots)
-    record = OmronRecord.of(
-        silent.map.layout, silent.map.record_size, LOCAL, systolic=99, diastolic=50, pulse=50
-    )
-    address = silent.map.address_of(slot)
-    silent.memory.cells[address : address + silent.map.record_size] = bytes(record)
-    assert 99 in {int(m.components[0].value or 0) for m in silent.visit()}
+
+
+@pytest.mark.parametrize("name", RINGS)
+def test_a_ring_that_turned_more_than_once_is_read_whole(name: str) -> None:
+    cuff = Cuff(name)
+    cuff.measure(6)
+    cuff.visit()
+    slots = cuff.map.areas[0].slots
+    cuff.measure(slots + 2)
+    assert len(ids(cuff.visit())) == slots
+
+
+@pytest.mark.parametrize("name", RINGS)
+def test_records_that_the_index_does_not_tell_of_are_found(name: str) -> None:
+    cuff = Cuff(name)
+    cuff.measure(5)
+    cuff.visit()
+    cuff.measure(2)
+    cuff.memory.stored[0] -= 2
+    assert len(ids(cuff.visit())) == 7
 
 
 @pytest.mark.parametrize("name", EVERY)

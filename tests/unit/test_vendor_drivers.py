@@ -91,6 +91,9 @@ def test_a_damaged_answer_is_kept_and_asked_for_again_but_not_for_ever() -> None
     assert len(measured(kept)) == 3
     (lost,) = [r for r in kept.readings if isinstance(r, Undecodable)]
     assert (lost.raw.data, "sum" in lost.reason) == (bad, True)
+    kept, _ = collected(MICROLIFE, exchange(good[:40], good))
+    assert len(measured(kept)) == 3
+    assert [r.raw.data for r in kept.readings if isinstance(r, Undecodable)] == [good[:40]]
     with pytest.raises(LinkLost, match="did not answer"):
         collected(MICROLIFE, exchange(bad, bad))
     with pytest.raises(LinkLost, match=r"ended the connection|cut here"):
