@@ -5,6 +5,7 @@ kept as bytes, so that it can be seen that something was measured.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from device_drivers.driver import Reading, Visit
@@ -69,6 +70,9 @@ class Yonker:
         session = _Session(visit, long_uuid(name))
         try:
             await link.subscribe(name, session.take)
-            await until_silent(link, session.heard, visit.profile.records)
+            records = visit.profile.records
+            with suppress(TimeoutError):  # it talks without end: what was said is committed
+                async with asyncio.timeout(float(records.overall_s)):
+                    await until_silent(link, session.heard, float(records.first_s), float(records.idle_s))
         finally:
             session.give_up()

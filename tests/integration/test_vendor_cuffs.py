@@ -80,7 +80,7 @@ async def test_an_omron_memory_is_read_once_although_its_clock_is_wrong_and_its_
     async with street(tmp_path, scenario=scenario, enabled=enabled) as one:
         await measure(one, "omron_memory", 131)
         await eventually(lambda: systolics(one) == [131])
-        await one.devices.ask("break_off", device="omron_memory", after=4)
+        await one.devices.ask("break_after", device="omron_memory", packets=3)
         await measure(one, "omron_memory", 132, 133)
         await eventually(lambda: systolics(one) == [131, 132, 133])
         found = one.measurements()
@@ -152,7 +152,7 @@ async def test_a_microlife_whose_line_breaks_in_its_list_is_read_at_the_next_vis
     async with street(tmp_path, scenario=scenario, enabled=("microlife/bp3gy1_2n",)) as one:
         await measure(one, "microlife", 121)
         await eventually(lambda: systolics(one) == [121])
-        await one.devices.ask("break_off", device="microlife", after=4)
+        await one.devices.ask("break_after", device="microlife", packets=3)
         await measure(one, "microlife", 122, 123)
         await eventually(lambda: systolics(one) == [121, 122, 123])
         assert len({m.measurement_id for m in one.measurements()}) == 3

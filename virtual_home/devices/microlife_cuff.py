@@ -80,7 +80,7 @@ class MicrolifeCuff(Peripheral):
     async def _send(self, connection: Connection, payload: bytes) -> None:
         frame = bytes(MicrolifeFrame(ANSWER_HEAD, payload))
         for first in range(0, len(frame), _PACKET):
-            if await self.broke_off(connection):
+            if await self.breaks(connection):
                 return
             packet = frame[first : first + _PACKET]
             await self.device.notify_subscriber(connection, self.answering, packet)

@@ -94,7 +94,7 @@ class OmronMemoryCuff(Peripheral):
             self.spawn(self._answer(connection, Frame.from_bytes(one.raw)))
 
     async def _answer(self, connection: Connection, request: Frame) -> None:
-        if await self.broke_off(connection):
+        if await self.breaks(connection):
             return
         answer = self.memory.answer(request)
         for channel, part in zip(self.received, parts(answer, len(self.received)), strict=False):
