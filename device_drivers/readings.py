@@ -70,13 +70,17 @@ def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
     )
 
 
-def undecodable(visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int) -> Undecodable:
-    """Return bytes that no decoder understands, to be kept until one does."""
+def undecodable(  # noqa: PLR0913 - what is known of bytes that say nothing
+    visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int, *, stored: bool = False
+) -> Undecodable:
+    """Return bytes that no decoder understands, to be kept until one does.
+
+    `stored` ones lie in the device's memory and come again at each visit: they are the same each time.
+    """
     time, _ = device_time(visit.profile, _received(at), visit.boot_id, visit.zone_offset_minutes, stamp=None)
+    visited = () if stored else (visit.boot_id, visit.number, ordinal)
     return Undecodable(
-        item_id=derived_id(
-            "undecodable", visit.device.device_id, visit.boot_id, visit.number, ordinal, packet
-        ),
+        item_id=derived_id("undecodable", visit.device.device_id, *visited, packet),
         device=visit.device,
         profile=visit.profile.name,
         raw=packet,

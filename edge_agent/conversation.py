@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from device_drivers.catalogue import advert_driver_of, driver_of
 from device_drivers.driver import RecordCursor, Visit
-from device_drivers.information import NOTHING_SAID, Information, read_information
+from device_drivers.information import NOTHING_SAID, Information, ask_information
 from device_drivers.link import GattLink, Sighting
 from device_drivers.profile import Bond, DeviceProfile
 from edge_agent.advert_link import Adverts
@@ -106,8 +106,9 @@ class Conversation:
             # A device that was bonded must prove it, also if it would tell its readings to anybody.
             if link_of.bond not in {Bond.NEVER, Bond.ON_DEMAND} or call.held:
                 await link.bond()
-            said = await read_information(link)
-            profile = home.catalogue.match(call.sighting, said) or call.profile
+            before = home.devices.known.get(call.sighting.address)
+            said = await ask_information(link, link_of, None if before is None else before.identity)
+            profile = home.catalogue.confirmed(call.sighting, said, call.profile)
             device = self.known(call.sighting.address, said, profile)
             if link.encrypted and link_of.bond in KEEPS_BOND:
                 device = self.bonds.proved(device)

@@ -144,7 +144,7 @@ class PairingDesk:
         if profile.driver not in ADVERT_DRIVERS:
             bonds = profile.link.bond in KEEPS_BOND
             address, said = await self._meet(heard, profile, passkeys)
-            profile = self.home.catalogue.match(heard.sighting, said) or profile
+            profile = self.home.catalogue.confirmed(heard.sighting, said, profile)
         devices, now = self.home.devices, self.home.clock.now().utc
         identity = identity_of(said, address, profile)
         devices.remember(KnownDevice(address=address, identity=identity))

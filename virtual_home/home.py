@@ -1,7 +1,8 @@
 """The process of a home's devices: the radio on one socket, commands and events on another.
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
-{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...}.
+{"do": "ledger"}, {"do": "break_after", "device": ..., "packets": n}, {"do": "forget_bonds", "device": ...},
+{"do": "set_clock", "device": ..., "offset_s": ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -16,19 +17,29 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.and_devices import AndCuff, AndScale
 from virtual_home.devices.glucose_meter import GlucoseMeter
-from virtual_home.devices.peripheral import Peripheral, real_time
+from virtual_home.devices.microlife_cuff import MicrolifeCuff
+from virtual_home.devices.omron_cuffs import OmronMemoryCuff, OmronTimedCuff
+from virtual_home.devices.peripheral import Entry, Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.yonker_cuff import YonkerCuff
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
 from virtual_home.scenario import Scenario
 
-KINDS: Final[dict[str, type[Cuff | Scale | Thermometer | Oximeter | GlucoseMeter]]] = {
+KINDS: Final[dict[str, type[Peripheral]]] = {
     "cuff": Cuff,
     "glucose_meter": GlucoseMeter,
     "scale": Scale,
     "thermometer": Thermometer,
     "oximeter": Oximeter,
+    "omron_memory": OmronMemoryCuff,
+    "omron_timed": OmronTimedCuff,
+    "and_cuff": AndCuff,
+    "and_scale": AndScale,
+    "microlife": MicrolifeCuff,
+    "yonker": YonkerCuff,
 }
 
 MINUTE: Final = dt.timedelta(minutes=1)
@@ -72,7 +83,7 @@ class Home:
         if self._now is not None:
             self._now += MINUTE
         chosen = {name: Decimal(value) for name, value in values.items()} or next(self._next[key])
-        entry = await device.measure(**chosen)  # type: ignore[arg-type]  # names are checked by the call itself
+        entry: Entry = await device.measure(**chosen)  # type: ignore[attr-defined]  # every kind measures
         return asdict(entry) | {"values": {name: str(value) for name, value in chosen.items()}}
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -91,6 +102,9 @@ class Home:
                 return True
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
+                return True
+            case {"do": "break_after", "device": str(key), "packets": int(packets)}:
+                self.devices[key].break_after = packets
                 return True
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]

@@ -25,6 +25,10 @@ from device_drivers.quantities.glucose import GlucoseFeature, GlucoseMeasurement
 from device_drivers.quantities.oximetry import PlxSpotCheck
 from device_drivers.quantities.record_access import RecordAccess
 from device_drivers.quantities.temperature import TemperatureMeasurement
+from device_drivers.vendors.microlife import MicrolifeFrame, MicrolifeRecord, records_of
+from device_drivers.vendors.omron_frames import Frame
+from device_drivers.vendors.omron_records import CLOCK_BLOCKS, RECORD_LAYOUTS, OmronRecord
+from device_drivers.vendors.yonker import YonkerResult
 from wire_format.errors import MalformedPacket
 
 SHAPES: Final[tuple[type[Any], ...]] = (
@@ -39,14 +43,26 @@ SHAPES: Final[tuple[type[Any], ...]] = (
     PlxSpotCheck,
     CurrentTime,
     RecordAccess,
+    Frame,
+    MicrolifeFrame,
+    YonkerResult,
 )
+READERS: Final[tuple[Callable[[bytes], object], ...]] = (
+    *(lambda data, row=row: OmronRecord(row, data).decoded() for row in RECORD_LAYOUTS.values()),
+    *(row.digits for row in CLOCK_BLOCKS.values()),
+    lambda data: MicrolifeRecord(data).decoded(0),
+    records_of,
+)
+"""What takes bytes and is no shape of its own."""
+
 LONGEST: Final = 40
-CAPTURES: Final = Path(__file__).parents[1] / "captures" / "standard.json"
+CAPTURES: Final = Path(__file__).parents[1] / "captures"
 
 
 def seeds() -> list[bytes]:
     """Return the packets of the captures."""
-    return [bytes.fromhex(c["hex"]) for c in json.loads(CAPTURES.read_text()) if c.get("hex")]
+    captures = [c for file in sorted(CAPTURES.glob("*.json")) for c in json.loads(file.read_text())]
+    return [bytes.fromhex(c["hex"]) for c in captures if c.get("hex")]
 
 
 def damaged(packet: bytes, chance: random.Random) -> bytes:
@@ -81,6 +97,7 @@ def targets() -> list[Callable[[bytes], object]]:
     rules = [profile.decode for profile in Catalogue().profiles.values()]
     return [
         *(whole(shape) for shape in SHAPES),
+        *READERS,
         *(lambda data, d=decoder, r=rule: d(data, r) for decoder in DECODERS.values() for rule in rules),
     ]
 

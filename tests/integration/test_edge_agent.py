@@ -104,12 +104,21 @@ def program(name: str, code: str, folder: Path, ready: Path | None = None) -> Pr
 
 
 @asynccontextmanager
-async def street(folder: Path, *, keeps: bool = True, bluez: bool = False) -> AsyncIterator[Street]:
+async def street(
+    folder: Path,
+    *,
+    keeps: bool = True,
+    bluez: bool = False,
+    scenario: str | None = None,
+    enabled: tuple[str, ...] = (),
+) -> AsyncIterator[Street]:
     server, port = broker(folder / "broker")
     radio = '"bluez"' if bluez else f'{{ virtual = "unix:{folder}/radio" }}'
-    (folder / "scenario.toml").write_text(SCENARIO.format(keeps="true" if keeps else "false"))
+    home_of = scenario or SCENARIO.format(keeps="true" if keeps else "false")
+    (folder / "scenario.toml").write_text(home_of)
     (folder / "agent.toml").write_text(
         CONFIG.format(site=SITE, gateway=GATEWAY, folder=folder, port=port, boot=BOOT, radio=radio)
+        + f"[profiles]\nenable = {json.dumps(enabled)}\n"
     )
     write_private(folder / "gateway.key", gateway_keys())
     (folder / "hospital.pub").write_bytes(dump_keys(bridge_keys().public))
