@@ -10,6 +10,8 @@ from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
+from device_drivers.drivers.onetouch_ble import OneTouchBle
+from device_drivers.drivers.transtek_scale import TranstekScale
 from device_drivers.drivers.weigh_in import MiScaleAdvert, MiScaleGatt
 from device_drivers.drivers.xiaomi_s400 import XiaomiS400
 from device_drivers.information import Information
@@ -23,6 +25,8 @@ DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
     "mi_scale_gatt": MiScaleGatt(),
+    "onetouch_ble": OneTouchBle(),
+    "transtek_scale": TranstekScale(),
 }
 SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
 ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {
