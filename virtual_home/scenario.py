@@ -33,7 +33,21 @@ class DeviceEntry(_Part):
     """One device of the home. See `DeviceSpec` for the meaning of its habits."""
 
     key: str
-    kind: Literal["cuff", "glucose_meter", "scale", "thermometer", "oximeter"]
+    kind: Literal[
+        "cuff",
+        "glucose_meter",
+        "scale",
+        "thermometer",
+        "oximeter",
+        "mi_scale",
+        "mi_composition_scale",
+        "xiaomi_s400",
+        "transtek_scale",
+        "contour",
+        "caresens",
+        "dm30b",
+        "verio_flex",
+    ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
     name: str
     maker: str

@@ -1,4 +1,4 @@
-"""Any bytes at all: a vendor's decoder says a value that gives the same bytes back, or that they are malformed."""
+"""Any bytes at all: a vendor's decoder says a value that gives them back, or that they are malformed."""
 
 from collections.abc import Callable
 

@@ -132,6 +132,8 @@ class Peripheral:
         self._silence: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
+        self.break_after: int | None = None
+        self.silent = False
         controller = Controller(spec.key, link=air, public_address=None)
         config = DeviceConfiguration(
             name=spec.name, address=hci.Address(spec.address, hci.Address.RANDOM_DEVICE_ADDRESS)
@@ -168,7 +170,7 @@ class Peripheral:
         if self._silence is not None:
             self._silence.cancel()
         self._silence = asyncio.create_task(self._fall_silent())
-        if self.connection is None and not self.device.is_advertising:
+        if self.connection is None and not self.silent and not self.device.is_advertising:
             await self.device.start_advertising()
 
     async def forget_bonds(self) -> None:
@@ -183,14 +185,24 @@ class Peripheral:
         """Announce an event of one reading."""
         self.announce({"event": what, **asdict(entry)})
 
-    def secured(self, uuid: int, properties: Properties) -> Characteristic[bytes]:
+    async def breaks(self, connection: Connection) -> bool:
+        """Tell whether the connection is lost before the next packet: once, after `break_after` of them."""
+        if self.break_after is None:
+            return False
+        self.break_after -= 1
+        if self.break_after >= 0:
+            return False
+        self.break_after = None
+        await connection.disconnect()
+        return True
+
+    def secured(self, uuid: int | str, properties: Properties) -> Characteristic[bytes]:
         """Return a characteristic whose subscription needs an encrypted link.
 
         Bumble would add a descriptor of its own, open to everybody.
         """
-        made: Characteristic[bytes] = Characteristic(
-            UUID.from_16_bits(uuid), properties, Attribute.Permissions(0), b""
-        )
+        named = UUID(uuid) if isinstance(uuid, str) else UUID.from_16_bits(uuid)
+        made: Characteristic[bytes] = Characteristic(named, properties, Attribute.Permissions(0), b"")
         made.descriptors = [
             Descriptor(
                 _CCCD,
