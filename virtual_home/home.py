@@ -2,7 +2,7 @@
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
-{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n}.
+{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_off", "after": n}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -43,7 +43,7 @@ KINDS: Final[dict[str, type[Peripheral]]] = {
     "verio_flex": VerioMeter,
 }
 
-TRICKS: Final = frozenset({"hold", "release", "break_after", "unacknowledged"})
+TRICKS: Final = frozenset({"hold", "release", "break_off", "unacknowledged"})
 MINUTE: Final = dt.timedelta(minutes=1)
 
 
@@ -105,11 +105,7 @@ class Home:
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
                 return True
-            case {
-                "do": "hold" | "release" | "break_after" | "unacknowledged" as trick,
-                "device": str(key),
-                **rest,
-            }:
+            case {"do": str(trick), "device": str(key), **rest} if trick in TRICKS:
                 return await self._trick(trick, key, rest)
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]
@@ -122,8 +118,8 @@ class Home:
         device = self.devices[key]
         if trick == "unacknowledged":
             return getattr(device, trick, 0)
-        if trick == "break_after":
-            device.break_after = int(rest["packets"])
+        if trick == "break_off":
+            device.break_off_after = int(rest["after"])
             return True
         device.silent = trick == "hold"
         if trick == "hold":

@@ -13,10 +13,10 @@ from device_drivers.decoding import Decoded, join
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, Visit
 from device_drivers.link import GattLink
-from device_drivers.patience import until_silent
 from device_drivers.profile import SequenceStep, StepKind, long_uuid
 from device_drivers.readings import decode_packet, measurement, undecodable
 from device_drivers.sequence import take_steps
+from device_drivers.silence import until_silent
 from wire_format.errors import MalformedPacket, Misconfigured
 from wire_format.measurement import RawPacket
 

@@ -16,9 +16,9 @@ from device_drivers.clock_sync import clock_event, clock_zone, must_be_set
 from device_drivers.device_time import local_digits
 from device_drivers.driver import Visit
 from device_drivers.link import AttError, GattLink, uuid16
-from device_drivers.patience import until_silent
 from device_drivers.profile import HexBytes, long_uuid
 from device_drivers.readings import measurement, undecodable
+from device_drivers.silence import until_silent
 from device_drivers.vendors.transtek import ANSWER_CHALLENGE, CHALLENGE, TranstekWeight, clock_command
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import RawPacket

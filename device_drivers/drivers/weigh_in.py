@@ -16,13 +16,14 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from device_drivers.adverts import take_adverts
 from device_drivers.clock_sync import compare_clock
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Visit
-from device_drivers.link import AdvertLink, GattLink, Sighting
-from device_drivers.patience import until_adverts_end, until_silent
+from device_drivers.link import AdvertLink, GattLink
 from device_drivers.profile import long_uuid
 from device_drivers.readings import measurement, undecodable
+from device_drivers.silence import until_silent
 from device_drivers.vendors.xiaomi import Layout, WeighInFrame
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import RawPacket
@@ -141,15 +142,8 @@ class MiScaleAdvert:
         """Commit each weigh-in until the scale is silent. See `AdvertDriver.collect`."""
         (name,) = visit.profile.records.characteristics
         weigh_ins = _weigh_ins(visit, f"advert:{name}")
-        service = long_uuid(name)
-
-        def heard(sighting: Sighting) -> None:
-            if service in sighting.service_data:
-                weigh_ins.take(sighting.service_data[service])
-
-        link.listen(heard)
         try:
-            await until_adverts_end(link, visit.profile.records)
+            await take_adverts(link, long_uuid(name), weigh_ins.take, visit.profile.records)
         finally:
             weigh_ins.finish()
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from device_drivers.adverts import take_adverts
 from device_drivers.driver import Visit
-from device_drivers.link import AdvertLink, Sighting
-from device_drivers.patience import until_adverts_end
+from device_drivers.link import AdvertLink
 from device_drivers.profile import long_uuid
 from device_drivers.readings import measurement, undecodable
 from device_drivers.vendors.xiaomi import MiBeacon, NotOpened, WeighInObject
@@ -138,15 +138,9 @@ class XiaomiS400:
         """
         (name,) = visit.profile.records.characteristics
         product = visit.profile.protocol_as(S400Protocol).product
-        weighing, service = _Weighing(visit, product, f"advert:{name}"), long_uuid(name)
-
-        def heard(sighting: Sighting) -> None:
-            if service in sighting.service_data:
-                weighing.take(sighting.service_data[service])
-
-        link.listen(heard)
+        weighing = _Weighing(visit, product, f"advert:{name}")
         try:
-            await until_adverts_end(link, visit.profile.records)
+            await take_adverts(link, long_uuid(name), weighing.take, visit.profile.records)
         finally:
             weighing.finish()
         if weighing.unopened and not weighing.opened:

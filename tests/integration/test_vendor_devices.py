@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -178,8 +178,8 @@ async def listening(home: Home, radio: VirtualRadio) -> AsyncIterator[None]:
     finally:
         for task in list(running):
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running, timeout=10)
 
 
 def values(found: list[Measurement], term: Term) -> list[Decimal | None]:
@@ -285,7 +285,7 @@ async def test_a_dump_that_breaks_is_completed_by_the_next_visit_and_nothing_is_
     tmp_path: Path, kind: str, name: str, what: str, term: Term
 ) -> None:
     async with street(tmp_path, kind, name) as one:
-        await one.device.ask("break_after", device="one", packets=2)
+        await one.device.ask("break_off", device="one", after=2)
         for value in ("101", "102", "103", "104"):
             await one.device.ask("hold", device="one", values={what: value})
         await one.device.ask("release", device="one")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import ClassVar, Final
 
 from bumble.att import ATT_Error
-from bumble.core import UUID, AdvertisingData
+from bumble.core import UUID
 from bumble.device import Connection
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 
@@ -146,17 +146,9 @@ class VerioMeter(Peripheral):
     def _clock_service(self) -> list[Service]:
         return []
 
-    def _advertisement(self) -> bytes:
-        kinds = AdvertisingData
-        return bytes(
-            AdvertisingData(
-                [
-                    (kinds.FLAGS, b"\x06"),
-                    (kinds.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, UUID(self.service).to_bytes()),
-                    (kinds.SHORTENED_LOCAL_NAME, self.spec.name.encode()[:8]),
-                ]
-            )
-        )
+    def advertised(self) -> tuple[int | str, ...]:
+        """Return LifeScan's service."""
+        return (self.service,)
 
     def _asked(self, connection: Connection, value: bytes) -> None:
         if bytes(value) == ACKNOWLEDGED:
@@ -169,9 +161,6 @@ class VerioMeter(Peripheral):
 
     async def _answer(self, connection: Connection, command: bytes) -> None:
         entry = self._record(command)
-        if entry is not None and await self.breaks(connection):
-            self.owed = False
-            return
         message = PREFIX + self._message(command, entry)
         await self.device.notify_subscriber(connection, self.answers, ACKNOWLEDGED)
         packet = ONE_FRAGMENT + bytes(LifeScanFrame(0, message))
@@ -179,6 +168,8 @@ class VerioMeter(Peripheral):
         if entry is not None:
             entry.fate, entry.sent_times = Fate.CONFIRMED, entry.sent_times + 1
             self.tell("confirmed", entry)
+            if await self.broke_off(connection):
+                self.owed = False
 
     def _record(self, command: bytes) -> Entry | None:
         if command[:1] != READ_RECORD:

@@ -1,17 +1,17 @@
-"""How long a driver waits for a device that has no end signal: `Records.first_s`, `idle_s`, `overall_s`."""
+"""Waiting for a device that pushes by itself and gives no end signal: silence is the end."""
 
 import asyncio
 from typing import Any
 
-from device_drivers.link import AdvertLink, GattLink
+from device_drivers.link import GattLink
 from device_drivers.profile import Records
 
 
 async def until_silent(link: GattLink, heard: asyncio.Event, records: Records) -> None:
-    """Return when the device is silent or gone; a handler sets `heard` with each packet.
+    """Return when the device is silent or gone; raise what a handler raised, or that the link was lost.
 
-    Raises what the link raises when it closes. A device that talks without end is left after `overall_s`:
-    what was said is committed, the rest comes with the next visit.
+    The first packet may take `first_s`, the next ones `idle_s` each, all of them `overall_s`. `heard` is set
+    by whoever takes a packet.
     """
     closed = asyncio.ensure_future(link.wait_closed())
     try:
@@ -20,7 +20,7 @@ async def until_silent(link: GattLink, heard: asyncio.Event, records: Records) -
             while await _heard(heard, closed, patience):
                 patience = float(records.idle_s)
     except TimeoutError:
-        return
+        return  # it talks without end: what was said is committed, the rest comes with the next visit
     finally:
         if not closed.done():
             closed.cancel()
@@ -39,12 +39,3 @@ async def _heard(event: asyncio.Event, closed: asyncio.Future[None], patience_s:
         return False
     event.clear()
     return bool(done)
-
-
-async def until_adverts_end(link: AdvertLink, records: Records) -> None:
-    """Return when nothing was advertised for `idle_s`, or after `overall_s`; raise what a handler raised."""
-    try:
-        async with asyncio.timeout(float(records.overall_s)):
-            await link.silent(float(records.idle_s))
-    except TimeoutError:
-        return
