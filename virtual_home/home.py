@@ -2,7 +2,7 @@
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
-{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_off", "after": n}.
+{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -43,7 +43,7 @@ KINDS: Final[dict[str, type[Peripheral]]] = {
     "verio_flex": VerioMeter,
 }
 
-TRICKS: Final = frozenset({"hold", "release", "break_off", "unacknowledged"})
+TRICKS: Final = frozenset({"hold", "release", "break_after", "unacknowledged"})
 MINUTE: Final = dt.timedelta(minutes=1)
 
 
@@ -118,8 +118,8 @@ class Home:
         device = self.devices[key]
         if trick == "unacknowledged":
             return getattr(device, trick, 0)
-        if trick == "break_off":
-            device.break_off_after = int(rest["after"])
+        if trick == "break_after":
+            device.break_after = int(rest["packets"])
             return True
         device.silent = trick == "hold"
         if trick == "hold":

@@ -7,6 +7,7 @@ packet may take the profile's `first_s`, then `idle_s` of silence end the visit.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from device_drivers.clock_sync import compare_clock
 from device_drivers.decoding import Decoded, join
@@ -16,7 +17,6 @@ from device_drivers.link import GattLink
 from device_drivers.profile import SequenceStep, StepKind, long_uuid
 from device_drivers.readings import decode_packet, measurement, undecodable
 from device_drivers.sequence import take_steps
-from device_drivers.silence import until_silent
 from wire_format.errors import MalformedPacket, Misconfigured
 from wire_format.measurement import RawPacket
 
@@ -84,7 +84,7 @@ class GattPush:
         session = _Session(visit)
         try:
             await self._prepare(link, visit, session)
-            await until_silent(link, session.heard, visit.profile.records)
+            await self._until_silent(link, visit, session)
         finally:
             rest = session.give_up_partial()
             if rest:
@@ -117,3 +117,32 @@ class GattPush:
             )
         for name in wanted:
             await link.subscribe(long_uuid(name), session.handler(name))
+
+    async def _until_silent(self, link: GattLink, visit: Visit, session: _Session) -> None:
+        records = visit.profile.records
+        closed = asyncio.ensure_future(link.wait_closed())
+        try:
+            async with asyncio.timeout(float(records.overall_s)):
+                patience = float(records.first_s)
+                while await _heard(session, closed, patience):
+                    patience = float(records.idle_s)
+        except TimeoutError:
+            return  # it talks without end: what was said is committed, the rest comes with the next visit
+        finally:
+            if not closed.done():
+                closed.cancel()
+
+
+async def _heard(session: _Session, closed: asyncio.Future[None], patience_s: float) -> bool:
+    """Wait for a packet: True if one came, False on silence or when the link closed; raises its errors."""
+    heard = asyncio.ensure_future(session.heard.wait())
+    either: set[asyncio.Future[Any]] = {heard, closed}
+    try:
+        done, _ = await asyncio.wait(either, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        heard.cancel()
+    if closed in done:
+        closed.result()
+        return False
+    session.heard.clear()
+    return bool(done)

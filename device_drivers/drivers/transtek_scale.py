@@ -83,8 +83,12 @@ class TranstekScale:
         await link.subscribe(long_uuid(name), session.weight)
         await link.subscribe(FROM_SCALE, session.command)
         answering = asyncio.create_task(self._answer(link, visit, session))
+        records = visit.profile.records
         try:
-            await until_silent(link, session.heard, visit.profile.records)
+            async with asyncio.timeout(float(records.overall_s)):
+                await until_silent(link, session.heard, float(records.first_s), float(records.idle_s))
+        except TimeoutError:
+            return  # it talks without end: what was said is committed, the rest comes with the next visit
         finally:
             answering.cancel()
             await asyncio.wait([answering])

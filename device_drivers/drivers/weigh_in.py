@@ -159,7 +159,11 @@ class MiScaleGatt:
         weigh_ins = _weigh_ins(visit, name)
         weigh_ins.comparison = await compare_clock(link, visit)
         await link.subscribe(long_uuid(name), weigh_ins.take)
+        records = visit.profile.records
         try:
-            await until_silent(link, weigh_ins.heard, visit.profile.records)
+            async with asyncio.timeout(float(records.overall_s)):
+                await until_silent(link, weigh_ins.heard, float(records.first_s), float(records.idle_s))
+        except TimeoutError:
+            return  # it talks without end: what was said is committed, the rest comes with the next visit
         finally:
             weigh_ins.finish()

@@ -1,1 +1,1 @@
-"""What makers say on the wire where no adopted specification does: frames, records and memory maps."""
+"""Frames of makers who do not keep to a Bluetooth specification: bytes to value objects and back. Pure."""

@@ -285,7 +285,7 @@ async def test_a_dump_that_breaks_is_completed_by_the_next_visit_and_nothing_is_
     tmp_path: Path, kind: str, name: str, what: str, term: Term
 ) -> None:
     async with street(tmp_path, kind, name) as one:
-        await one.device.ask("break_off", device="one", after=2)
+        await one.device.ask("break_after", device="one", packets=2)
         for value in ("101", "102", "103", "104"):
             await one.device.ask("hold", device="one", values={what: value})
         await one.device.ask("release", device="one")

@@ -119,3 +119,17 @@ def test_a_transtek_weight_that_has_not_settled_or_is_not_whole() -> None:
     _, ended, _ = visited(other, lambda: Scale([WEIGHT]))
     assert isinstance(ended, Misconfigured)
     assert "password" in str(ended)
+
+
+class Endless(Scale):
+    """Weighs every second, and never goes."""
+
+    def _weigh(self) -> None:
+        self.handlers[long_uuid("8A24")](WEIGHT)
+        asyncio.get_running_loop().call_later(1, self._weigh)
+
+
+def test_a_transtek_scale_that_sends_without_end_is_left() -> None:
+    sink, ended, _ = visited(ADE, lambda: Endless([]))
+    assert ended is None
+    assert len({m.measurement_id for m in measured(sink)}) == 1

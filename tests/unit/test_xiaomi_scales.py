@@ -2,13 +2,14 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from device_drivers.capture import Exchange, Kind, Origin, Session, summary
-from device_drivers.catalogue import Catalogue, advert_driver_of
+from device_drivers.catalogue import Catalogue, advert_driver_of, driver_of
 from device_drivers.date_time import DateTime
 from device_drivers.driver import GatewayTime
 from device_drivers.link import Sighting, uuid16
@@ -21,7 +22,7 @@ from wire_format.nomenclature import Term, Unit
 from wire_format.statements import Undecodable
 from wire_format.units import convert
 
-from gatt_link import Kept, visit_of
+from gatt_link import Kept, ScriptedDevice, visit_of
 from virtual_time import virtually
 
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
@@ -253,3 +254,22 @@ def test_beacons_that_are_not_the_scales_weigh_in_are_told_apart() -> None:
     with pytest.raises(NotOpened):
         MiBeacon.from_bytes(beacon(BAREFOOT)).opened(KEY[::-1], LOWEST_FIRST)
     assert WeighInObject.from_bytes(bytes(BAREFOOT)) == BAREFOOT
+
+
+class Endless(ScriptedDevice):
+    """Sends a frame that has not settled every second, and never goes."""
+
+    async def subscribe(self, characteristic: str, handler: Callable[[bytes], None]) -> None:
+        handler(frame(SETTLING))
+        asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(self.subscribe("", handler)))
+
+
+def test_a_connected_scale_that_sends_without_end_is_left() -> None:
+    profile, sink = PROFILES["xiaomi/mi_body_composition_scale_gatt"], Kept()
+
+    async def visit() -> None:
+        where = visit_of(profile, sink, lambda: GatewayTime(NOW, 50, 1))
+        await driver_of(profile).collect(Endless(), where)
+
+    virtually(visit())
+    assert sink.readings == []

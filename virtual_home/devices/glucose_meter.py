@@ -98,6 +98,8 @@ class GlucoseMeter(Peripheral):
 
     async def _report(self, connection: Connection, chosen: list[Entry]) -> None:
         for entry in chosen:
+            if await self.breaks(connection):
+                return
             entry.sent_times += 1
             entry.fate = Fate.SENT if entry.fate is Fate.MEASURED else entry.fate
             self.tell("sent", entry)
@@ -105,8 +107,6 @@ class GlucoseMeter(Peripheral):
             if entry.number in self.meals:
                 meal = GlucoseMeasurementContext(0x02, entry.number, meal_code=self.meals[entry.number])
                 await self.device.notify_subscriber(connection, self.context, bytes(meal))
-            if await self.broke_off(connection):
-                return
 
 
 def _response(op_code: int, result: Result) -> bytes:

@@ -139,11 +139,11 @@ class Peripheral:
         self.clock = Clock(spec, now)
         self.ledger: list[Entry] = []
         self.announce = announce
-        self.break_off_after: int | None = None
-        self.silent = False
         self._silence: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
+        self.break_after: int | None = None
+        self.silent = False
         controller = Controller(spec.key, link=air, public_address=None)
         config = DeviceConfiguration(
             name=spec.name, address=hci.Address(spec.address, hci.Address.RANDOM_DEVICE_ADDRESS)
@@ -195,14 +195,24 @@ class Peripheral:
         """Announce an event of one reading."""
         self.announce({"event": what, **asdict(entry)})
 
+    async def breaks(self, connection: Connection) -> bool:
+        """Tell whether the connection is lost before the next packet: once, after `break_after` of them."""
+        if self.break_after is None:
+            return False
+        self.break_after -= 1
+        if self.break_after >= 0:
+            return False
+        self.break_after = None
+        await connection.disconnect()
+        return True
+
     def secured(self, uuid: int | str, properties: Properties) -> Characteristic[bytes]:
         """Return a characteristic whose subscription needs an encrypted link.
 
         Bumble would add a descriptor of its own, open to everybody.
         """
-        made: Characteristic[bytes] = Characteristic(
-            _uuid_of(uuid), properties, Attribute.Permissions(0), b""
-        )
+        named = UUID(uuid) if isinstance(uuid, str) else UUID.from_16_bits(uuid)
+        made: Characteristic[bytes] = Characteristic(named, properties, Attribute.Permissions(0), b"")
         made.descriptors = [
             Descriptor(
                 _CCCD,
@@ -243,17 +253,6 @@ class Peripheral:
         """End the connection a while after the last packet, as many devices do."""
         await asyncio.sleep(self.spec.closes_after_s)
         await connection.disconnect()
-
-    async def broke_off(self, connection: Connection) -> bool:
-        """Tell whether it is to go away now: `break_off_after` so many packets, and once only."""
-        if self.break_off_after is None:
-            return False
-        self.break_off_after -= 1
-        if self.break_off_after > 0:
-            return False
-        self.break_off_after = None
-        await connection.disconnect()
-        return True
 
     def _advertisement(self) -> bytes:
         uuids = [_uuid_of(uuid) for uuid in self.advertised()]

@@ -70,9 +70,9 @@ class TranstekScale(Peripheral):
 
     async def _send_all(self, connection: Connection) -> None:
         for entry in self.held():
-            await self._send(connection, entry)
-            if await self.broke_off(connection):
+            if await self.breaks(connection):
                 return
+            await self._send(connection, entry)
         await self.close_soon(connection)
 
     async def _send(self, connection: Connection, entry: Entry) -> None:

@@ -161,6 +161,9 @@ class VerioMeter(Peripheral):
 
     async def _answer(self, connection: Connection, command: bytes) -> None:
         entry = self._record(command)
+        if entry is not None and await self.breaks(connection):
+            self.owed = False
+            return
         message = PREFIX + self._message(command, entry)
         await self.device.notify_subscriber(connection, self.answers, ACKNOWLEDGED)
         packet = ONE_FRAGMENT + bytes(LifeScanFrame(0, message))
@@ -168,8 +171,6 @@ class VerioMeter(Peripheral):
         if entry is not None:
             entry.fate, entry.sent_times = Fate.CONFIRMED, entry.sent_times + 1
             self.tell("confirmed", entry)
-            if await self.broke_off(connection):
-                self.owed = False
 
     def _record(self, command: bytes) -> Entry | None:
         if command[:1] != READ_RECORD:
