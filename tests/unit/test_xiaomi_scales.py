@@ -260,6 +260,7 @@ class Endless(ScriptedDevice):
     """Sends a frame that has not settled every second, and never goes."""
 
     async def subscribe(self, characteristic: str, handler: Callable[[bytes], None]) -> None:
+        del characteristic
         handler(frame(SETTLING))
         asyncio.get_running_loop().call_later(1, lambda: asyncio.ensure_future(self.subscribe("", handler)))
 
