@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from device_drivers.catalogue import Catalogue
 from device_drivers.link import Sighting, uuid16
 from device_drivers.vendors.xiaomi import MiBeacon, WeighInObject
 from edge_agent.advert_link import Adverts
@@ -17,7 +16,7 @@ from edge_agent.outbox import Limits
 from edge_agent.visit import SILENCE_S
 from tests.doubles.edge_radio import ScriptedLink, ScriptedRadio
 from tests.doubles.edge_readings import NOON
-from tests.unit.test_edge_visit import Bench, bench
+from tests.doubles.edge_visitor import Bench, bench
 from wire_format.measurement import Measurement
 from wire_format.nomenclature import Term
 from wire_format.statements import (
@@ -132,7 +131,7 @@ async def test_an_advertisement_that_by_itself_fits_no_profile_is_the_visits_all
 
 async def test_a_neighbours_scale_is_not_listened_to(tmp_path: Path) -> None:
     own = DeviceSection(address="C0:FF:EE:00:00:99", person="p-1", since=NOON)
-    one = bench(tmp_path, no_radio(), named=(own,), adopt=False)
+    one = bench(tmp_path, no_radio(), owners=(own,), adopt=False)
     await hear(one, said(STABLE))
     assert one.tasks == []
     assert one.items() == []
@@ -158,10 +157,7 @@ def s400(folder: Path, key: str | None) -> Bench:
     secret = None if key is None else SecretStr(key)
     since = NOON - timedelta(days=400)
     own = DeviceSection(address=ADDRESS, person="p-1", since=since, bind_key=secret)
-    one = bench(folder, no_radio(), named=(own,), adopt=False)
-    catalogue = Catalogue(one.home.catalogue.profiles, enabled=["xiaomi/s400"])
-    one.visitor.home = one.home = replace(one.home, catalogue=catalogue)
-    return one
+    return bench(folder, no_radio(), owners=(own,), adopt=False, enabled=["xiaomi/s400"])
 
 
 async def test_encrypted_advertisements_are_opened_with_the_configured_key(tmp_path: Path) -> None:
