@@ -15,6 +15,7 @@ from edge_agent.config import Config, VirtualRadio
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
 from edge_agent.publisher import Gateway, Publisher
+from edge_agent.recording import NO_TAP, Tap
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
 from edge_agent.sink import GatewayVoice, Sealer
@@ -89,6 +90,7 @@ class Agent:
     line: MqttLine
     home: Home
     log: Log
+    tap: Tap = NO_TAP
     _said: int = 0
     _rounds: int = 0
     _looked_after_at: float = 0.0
@@ -101,7 +103,8 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 scanner = Scanner(backends.scanner, self.log)
                 radio = BleRadio(backends.client, scanner, self.config.visits.connect_s, self.home.observer)
-                scanner.heard = Visitor(self.home, radio, tasks.create_task).heard
+                visitor = Visitor(self.home, self.tap.radio(radio), tasks.create_task)
+                scanner.heard = self.tap.heard(visitor.heard)
                 tasks.create_task(self._line())
                 tasks.create_task(self.publisher.run())
                 tasks.create_task(scanner.run())

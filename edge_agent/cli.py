@@ -9,11 +9,14 @@ from typing import Annotated, Final
 import typer
 
 from edge_agent import config as configuration
+from edge_agent.cli_captures import captures
 from service_kit.key_files import write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
 from wire_format.keys import GatewayKeys, Kem
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+app.add_typer(captures)
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 
