@@ -4,8 +4,10 @@ Nothing is assigned, sealed or sent. The moment of receiving is the same for eve
 session gives the same readings today and in ten years.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -74,7 +76,13 @@ async def carry_out(
 
 
 def rehearse(profile: DeviceProfile, session: Session) -> Rehearsal:
-    """Run a session. What no driver may raise (all but our errors and `TimeoutError`) is in `ended` too."""
+    """Run a session. What no driver may raise (all but our errors and `TimeoutError`) is in `ended` too.
+
+    It has an event loop of its own: within another one call it in a thread, else it raises `TypeError`.
+    """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise TypeError("A rehearsal has an event loop of its own: call it in a thread.")
     sink = Kept()
     visit = _visit(profile, session, sink)
     try:

@@ -18,7 +18,7 @@ from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile
 from device_drivers.redaction import MODEL, Secrets, redacted
 from device_drivers.rehearsal import rehearse
-from edge_agent.app import Backends, build, open_radio, software_version
+from edge_agent.app import Backends, build, open_radio, shelf_of, software_version
 from edge_agent.ble_link import BleRadio
 from edge_agent.config import Config
 from edge_agent.durable import replace
@@ -73,7 +73,7 @@ async def record(config: Config, log: Log, wanted: Wanted) -> Recorded:
     try:
         here = _Here(config, backends, log, wanted)
         sighting, handle = await _heard(here)
-        catalogue = Catalogue(enabled=config.profiles.enable)
+        catalogue = shelf_of(config, take=False).catalogue()
         profile = catalogue.match(sighting)
         if wanted.survey or profile is None:
             return await _surveyed(here, sighting, handle)

@@ -92,6 +92,8 @@ class GatewayEventKind(StrEnum):
     OUTBOX_OPENED = "outbox_opened"  # a new outbox_id begins: new card, or a fork was reported
     OUTBOX_FULL = "outbox_full"
     TIME_LEARNED = "time_learned"
+    PROFILES_CHANGED = "profiles_changed"  # another bundle of device profiles is in use; detail says which
+    PROFILES_REFUSED = "profiles_refused"  # a bundle is not used, the last good one is; detail says why
 
 
 class GatewayEvent(Wire):

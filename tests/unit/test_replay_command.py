@@ -97,6 +97,12 @@ def test_a_defect_of_a_driver_is_named(
     assert "the visit ended with IndexError: GattReplay 1" in capsys.readouterr().err
 
 
+async def test_a_rehearsal_within_an_event_loop_is_refused() -> None:
+    profile = load_profiles()["standard/blood_pressure"]
+    with pytest.raises(TypeError, match="call it in a thread"):
+        rehearsal.rehearse(profile, capture(notify()).sessions[0])
+
+
 def test_a_file_that_is_none_is_named(file: Path) -> None:
     with pytest.raises(Misconfigured, match=r"x\.capture\.json cannot be read"):
         replay(file)
