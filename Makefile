@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm fuzz bench lock clean
+.PHONY: help demo test check storm fuzz bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,6 +30,9 @@ fuzz: $(STAMPS)/venv ## Ten million damaged packets through every decoder (COUNT
 
 bench: $(STAMPS)/venv $(STAMPS)/debian-demo ## Measure speed and memory
 	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"
+
+docs: $(STAMPS)/venv ## Write docs/supported_devices.md from the profiles
+	@$(BIN)/python scripts/supported_devices.py
 
 lock: $(STAMPS)/venv ## Renew the locks
 	@scripts/lock.sh
