@@ -20,7 +20,7 @@ from device_drivers.catalogue import (
     driver_of,
     serial_driver_of,
 )
-from device_drivers.driver import GatewayTime, Reading, RecordCursor, Visit
+from device_drivers.driver import GatewayTime, Reading, ReadingSink, RecordCursor, Visit
 from device_drivers.profile import DeviceProfile
 from device_drivers.replay import AdvertReplay, GattReplay, SerialReplay
 from device_drivers.virtual_time import virtually
@@ -84,7 +84,7 @@ def rehearse(profile: DeviceProfile, session: Session) -> Rehearsal:
         asyncio.get_running_loop()
         raise TypeError("A rehearsal has an event loop of its own: call it in a thread.")
     sink = Kept()
-    visit = _visit(profile, session, sink)
+    visit = visit_to(profile, session, sink)
     try:
         link, ended = virtually(carry_out(profile, session, visit))
     except Exception as error:  # noqa: BLE001 - a defect of a driver is what a rehearsal is there to show
@@ -102,7 +102,8 @@ def _unrecorded(link: Replay) -> tuple[str, ...]:
             return ()
 
 
-def _visit(profile: DeviceProfile, session: Session, sink: Kept) -> Visit:
+def visit_to(profile: DeviceProfile, session: Session, sink: ReadingSink) -> Visit:
+    """Return a visit to nobody's device, at the moment and in the zone of every rehearsal."""
     identity = device_id("rehearsal", profile.name, session.id, None)
     return Visit(
         device=DeviceIdentity(
