@@ -42,7 +42,7 @@ class Secrets:
     """What is known of the device and its people, and must not be in a recording."""
 
     address: str | None = None
-    serial: str | None = None
+    serials: tuple[str, ...] = ()
     passkey: int | None = None
     others: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ def _needles(session: Session, secrets: Secrets) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for address in {a for a in (secrets.address, session.address) if a}:
         found |= dict.fromkeys(_address_forms(address), "address")
-    serials = {*_texts(session, SERIAL_NUMBER), *([secrets.serial] if secrets.serial else [])}
+    serials = {*_texts(session, SERIAL_NUMBER), *secrets.serials}
     found |= dict.fromkeys((s.encode() for s in serials), "serial number")
     found |= dict.fromkeys((text.encode() for text in secrets.others), "what was named to be left out")
     if secrets.passkey is not None:

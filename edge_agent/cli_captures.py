@@ -16,7 +16,9 @@ CapturePath = Annotated[Path, typer.Argument(help="The capture, as some_device.c
 
 @captures.command()
 def record(  # noqa: PLR0913, PLR0917 - each is an option of the command
-    address: Annotated[str, typer.Argument(help="The device's Bluetooth address, as C0:49:5F:00:00:01.")],
+    address: Annotated[
+        str, typer.Argument(help="The device's Bluetooth address, as C0:49:5F:00:00:01, or its serial port.")
+    ],
     to: Annotated[Path, typer.Option(help="The capture to write. An existing file is not overwritten.")],
     config: Annotated[Path, typer.Option(help="The configuration file.")] = configuration.DEFAULT_PATH,
     within: Annotated[float, typer.Option(help="Seconds to wait for the device and its visit.")] = 600,
@@ -37,7 +39,8 @@ def record(  # noqa: PLR0913, PLR0917 - each is an option of the command
     from service_kit.log import silent  # noqa: PLC0415
 
     loaded = configuration.load(config)
-    wanted = Wanted(address.upper(), to, within, survey, tuple(leave_out or ()))
+    device = address if address.startswith("/") else address.upper()
+    wanted = Wanted(device, to, within, survey, tuple(leave_out or ()))
     session = asyncio.run(recorded(loaded, silent(), wanted))
     typer.echo(json.dumps(write(session, to), ensure_ascii=False, indent=1))
 

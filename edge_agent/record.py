@@ -55,6 +55,11 @@ class Wanted:
     survey: bool = False
     others: tuple[str, ...] = ()
 
+    @property
+    def on_cable(self) -> bool:
+        """Whether it is a meter on a serial port, as /dev/ttyUSB0."""
+        return self.address.startswith("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -72,8 +77,10 @@ async def record(config: Config, log: Log, wanted: Wanted) -> Recorded:
     backends = await open_radio(config)
     try:
         here = _Here(config, backends, log, wanted)
-        sighting, handle = await _heard(here)
         catalogue = shelf_of(config, take=False).catalogue()
+        if wanted.on_cable:
+            return await _visited(here, catalogue)
+        sighting, handle = await _heard(here)
         profile = catalogue.match(sighting)
         if wanted.survey or profile is None:
             return await _surveyed(here, sighting, handle)
@@ -117,8 +124,10 @@ async def _running(scanner: Scanner) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        # Ended while it rests: a radio that is interrupted while it begins to scan may not recover.
+        async with scanner.paused():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def _must_be_ours(config: Config, wanted: Wanted) -> None:
@@ -136,9 +145,12 @@ def _must_be_ours(config: Config, wanted: Wanted) -> None:
 async def _visited(here: _Here, catalogue: Catalogue) -> Recorded:
     wanted = here.wanted
     tap, done = DeviceTap(wanted.address), asyncio.Event()
+    profiles: list[str] = []
 
     def observer(step: Step, facts: Mapping[str, object]) -> None:
-        if step is Step.VISIT_ENDED and _said_something(tap, catalogue, str(facts.get("profile"))):
+        profile = facts.get("profile")
+        if step is Step.VISIT_ENDED and isinstance(profile, str) and _said_something(tap, catalogue, profile):
+            profiles.append(profile)
             done.set()
 
     agent = build(here.config, here.log, observer)
@@ -152,9 +164,11 @@ async def _visited(here: _Here, catalogue: Catalogue) -> Recorded:
         await running
     if not done.is_set():
         raise Unreachable(f"The device was heard, but no visit to it ended within {wanted.within_s:g} s.")
-    known = agent.home.devices.known.get(wanted.address)
-    secrets = Secrets(wanted.address, known.identity.serial if known else None, others=wanted.others)
-    return _session_of(tap, catalogue, agent.home.devices, secrets)
+    # A meter on a cable is not remembered by its port; no serial number of this home belongs into the file.
+    serials = [d.identity.serial for d in agent.home.devices.known.values() if d.identity.serial]
+    address = None if wanted.on_cable else wanted.address
+    secrets = Secrets(address, serials=tuple(serials), others=wanted.others)
+    return _session_of(tap, catalogue, profiles[0], agent.home.devices, secrets)
 
 
 def _said_something(tap: DeviceTap, catalogue: Catalogue, profile: str) -> bool:
@@ -163,11 +177,13 @@ def _said_something(tap: DeviceTap, catalogue: Catalogue, profile: str) -> bool:
     return bool(tap.visits and tap.visits[-1].taken)
 
 
-def _session_of(tap: DeviceTap, catalogue: Catalogue, devices: Devices, secrets: Secrets) -> Recorded:
-    sighting = tap.sighting or Sighting(tap.address, None, frozenset())
+def _session_of(
+    tap: DeviceTap, catalogue: Catalogue, visited: str, devices: Devices, secrets: Secrets
+) -> Recorded:
     notes = tap.visits[-1] if tap.visits else tap.adverts
     said = Information(None, _text(notes, MODEL), None, _text(notes, FIRMWARE), None)
-    profile = catalogue.match(sighting, said)
+    narrower = None if tap.sighting is None else catalogue.match(tap.sighting, said)
+    profile = narrower or catalogue.named(visited)
     known = devices.known.get(tap.address)
     key = devices.bind_key(known) if known else None
     session = Session(
@@ -175,7 +191,7 @@ def _session_of(tap: DeviceTap, catalogue: Catalogue, devices: Devices, secrets:
         origin=Origin.REAL,
         source=f"recorded with edge-agent {software_version()}",
         note="" if not notes.full else "The device said more than a recording keeps.",
-        address=tap.address if profile and profile.driver in ADVERT_DRIVERS else None,
+        address=tap.address if profile.driver in ADVERT_DRIVERS else None,
         bind_key=None if key is None else key.hex(),
         consents=devices.consents(known) if known else {},
         exchange=with_time_marked(notes.exchange(), profile, dt.datetime.now(dt.UTC)),

@@ -191,6 +191,10 @@ class RecordingSerialLink:
         return data
 
 
+Opener = Callable[[str], AbstractAsyncContextManager[SerialLink]]
+"""Opens the serial port of that path."""
+
+
 class Tap(Protocol):
     """What stands between the agent's links and its visits."""
 
@@ -202,8 +206,8 @@ class Tap(Protocol):
         """Return what the scanner is to call."""
         ...
 
-    def serial(self, link: SerialLink) -> SerialLink:
-        """Return the line that a visit of a meter is to use."""
+    def cables(self, opener: Opener) -> Opener:
+        """Return what visits of meters are to open their cables with."""
         ...
 
 
@@ -218,9 +222,9 @@ class NoTap:
         """Return it itself."""
         return onward
 
-    def serial(self, link: SerialLink) -> SerialLink:
-        """Return the line itself."""
-        return link
+    def cables(self, opener: Opener) -> Opener:
+        """Return it itself."""
+        return opener
 
 
 NO_TAP: Final = NoTap()
@@ -228,7 +232,7 @@ NO_TAP: Final = NoTap()
 
 @dataclass(slots=True)
 class DeviceTap:
-    """Notes the visits of one device, by its address; every other device passes untouched.
+    """Notes the visits of one device, by its address or its serial port; any other passes untouched.
 
     `visits` holds what each visit noted: of a device that is never connected everything is one visit.
     """
@@ -258,9 +262,15 @@ class DeviceTap:
 
         return called
 
-    def serial(self, link: SerialLink) -> SerialLink:
-        """Return a line that is noted: one cable is one meter."""
-        return RecordingSerialLink(link, self.begin())
+    def cables(self, opener: Opener) -> Opener:
+        """Return what opens cables, and notes what goes over the one whose port is `address`."""
+
+        @asynccontextmanager
+        async def opened(port: str) -> AsyncIterator[SerialLink]:
+            async with opener(port) as link:
+                yield RecordingSerialLink(link, self.begin()) if port == self.address else link
+
+        return opened
 
     def begin(self) -> Notes:
         """Begin the notes of a visit."""

@@ -52,8 +52,13 @@ async def command(folder: Path, *argv: str) -> tuple[int, str, str]:
         sys.executable, "-m", "edge_agent.cli", *argv, "--config", str(folder / "agent.toml"),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(60):
-        out, err = await run.communicate()
+    try:
+        async with asyncio.timeout(100):
+            out, err = await run.communicate()
+    finally:
+        if run.returncode is None:
+            run.kill()
+            await run.wait()
     return run.returncode or 0, out.decode(), err.decode()
 
 

@@ -1,7 +1,8 @@
 """Recording links change nothing and note everything; a survey of an unknown device changes nothing on it."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,7 @@ import pytest
 from device_drivers.capture import Exchange, Kind, Origin, Session
 from device_drivers.catalogue import driver_of
 from device_drivers.driver import GatewayTime
-from device_drivers.link import AttError, LinkLost, Sighting, uuid16
+from device_drivers.link import AttError, LinkLost, SerialLink, Sighting, uuid16
 from device_drivers.profile import DeviceProfile, load_profiles
 from device_drivers.rehearsal import RECEIVED_AT, carry_out, rehearse
 from device_drivers.replay import GattReplay, SerialReplay
@@ -172,11 +173,24 @@ async def test_only_the_named_devices_connection_is_noted() -> None:
 async def test_without_a_tap_nothing_is_in_between() -> None:
     radio, line = cast("Any", object()), cast("Any", object())
     assert NO_TAP.radio(radio) is radio
-    assert NO_TAP.serial(line) is line
+    assert NO_TAP.cables(line) is line
     assert NO_TAP.heard(print) is print
-    tap = DeviceTap(ADDRESS)
-    assert isinstance(tap.serial(line), RecordingSerialLink)
-    assert len(tap.visits) == 1
+
+
+async def test_only_the_named_cable_is_noted() -> None:
+    session = Session(
+        id="s", origin=Origin.SYNTHETIC, source="a test", exchange=(Exchange(kind=Kind.RECEIVED, hex="61"),)
+    )
+
+    @asynccontextmanager
+    async def opener(_port: str) -> AsyncIterator[SerialLink]:
+        yield SerialReplay(session)
+
+    tap = DeviceTap("/dev/ttyUSB0")
+    for port in ("/dev/ttyUSB1", "/dev/ttyUSB0"):
+        async with tap.cables(opener)(port) as link:
+            assert await link.exactly(1, 1) == b"a"
+    assert [kinds(notes) for notes in tap.visits] == [[Kind.RECEIVED]]
 
 
 # --- a survey ---

@@ -77,7 +77,7 @@ def test_a_serial_number_that_the_device_said_is_found_elsewhere_too() -> None:
 def test_what_was_known_of_the_home_is_left_out() -> None:
     text = b"label 99887766, passkey 004711"
     data, said = clean(
-        Exchange(kind=Kind.RECEIVED, hex=text.hex()), serial="99887766", passkey=4711, others=("label",)
+        Exchange(kind=Kind.RECEIVED, hex=text.hex()), serials=("99887766",), passkey=4711, others=("label",)
     )
     assert data == b"aaaaa 00000000, passkey 000000"
     assert set(said) == {"serial number", "passkey", "what was named to be left out"}
