@@ -11,16 +11,18 @@ from device_drivers.catalogue import Catalogue
 from device_drivers.profile import DeviceProfile, load_profiles
 from device_drivers.rehearsal import Rehearsal, rehearse
 from edge_agent.durable import replace
-from wire_format.errors import Misconfigured
+from wire_format.errors import KitelineError, Misconfigured
 
 
 def replay(
     file: Path, *, profile: str | None = None, profiles: Path | None = None, write_expect: bool = False
 ) -> int:
-    """Rehearse every session of a capture; return 0 if each gave what it expects and none ended in an error.
+    """Rehearse every session of a capture; return 0 if each gave what it expects.
 
-    With `write_expect` what came is written into the file as what is expected; a visit that ended in an error
-    still returns 1. Raises `Misconfigured` if the file or its profile is not understood.
+    A visit may end in an error of ours (a key is missing, a device refuses) and still have given what was
+    expected; without any expectation it counts as wrong, and any other error always does. With `write_expect`
+    what came is written into the file as what is expected; then every visit that ended in an error returns 1.
+    Raises `Misconfigured` if the file or its profile is not understood.
     """
     capture = _read(file)
     chosen = _profile(capture, profile, profiles)
@@ -31,7 +33,9 @@ def replay(
     shown = [_shown(session, one) for session, one in zip(capture.sessions, came, strict=True)]
     print(json.dumps({"profile": chosen.name, "sessions": shown}, ensure_ascii=False, indent=1))  # noqa: T201 - a command's output
     wrong = [
-        text for session, one in zip(capture.sessions, came, strict=True) for text in _wrong(session, one)
+        text
+        for session, one in zip(capture.sessions, came, strict=True)
+        for text in _wrong(session, one, strict=write_expect)
     ]
     for text in wrong:
         print(text, file=sys.stderr)  # noqa: T201 - as above
@@ -78,9 +82,10 @@ def _shown(session: Session, came: Rehearsal) -> dict[str, Any]:
     }
 
 
-def _wrong(session: Session, came: Rehearsal) -> list[str]:
+def _wrong(session: Session, came: Rehearsal, *, strict: bool) -> list[str]:
     found = differences(list(came.readings), session.expect)
-    if came.ended is not None:
+    named = isinstance(came.ended, KitelineError | TimeoutError) and session.expect and not strict
+    if came.ended is not None and not named:
         found.append(f"the visit ended with {_error(came.ended)}")
     return [f"Session {session.id}: {text}" for text in found]
 

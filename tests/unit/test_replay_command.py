@@ -9,7 +9,8 @@ import pytest
 from device_drivers import rehearsal
 from device_drivers.capture import Capture, Exchange, Kind, Origin, Session, parse_capture, written
 from device_drivers.driver import Visit
-from device_drivers.link import GattLink
+from device_drivers.drivers.gatt_push import GattPush
+from device_drivers.link import AttError, GattLink
 from device_drivers.profile import load_profiles
 from edge_agent.replay import replay
 from wire_format.errors import Misconfigured
@@ -83,6 +84,33 @@ def test_a_visit_that_ends_in_an_error_is_no_success(file: Path, capsys: pytest.
     put(file, capture(Exchange(kind=Kind.NOTIFY, on="2A36", hex="00")))
     assert replay(file) == 1
     assert "the visit ended with Misconfigured: The device offers none of 2A35" in capsys.readouterr().err
+
+
+def test_an_error_of_ours_may_be_how_a_visit_ends_that_gave_what_was_expected(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = capture(
+        notify(),
+        Exchange(kind=Kind.SUBSCRIBE, on="2A35"),
+        Exchange(kind=Kind.REFUSED, code=0x0E),
+        expect=[{"kind": "measurement", "values": {"systolic": "124 mm[Hg]"}}],
+    )
+    put(file, cut)
+    assert replay(file) == 1  # nothing came, since the subscription was refused
+    raised: dict[str, Exception] = {"error": AttError("a write", 0x80)}
+
+    class Grumbling:
+        async def collect(self, link: GattLink, visit: Visit) -> None:
+            await GattPush().collect(link, visit)
+            raise raised["error"]
+
+    monkeypatch.setattr(rehearsal, "driver_of", lambda _: Grumbling())
+    put(file, capture(notify()))
+    assert replay(file) == 1
+    assert replay(file, write_expect=True) == 1
+    assert replay(file) == 0
+    raised["error"] = IndexError("no error of ours")
+    assert replay(file) == 1
 
 
 def test_a_defect_of_a_driver_is_named(
