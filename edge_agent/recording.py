@@ -285,8 +285,8 @@ class _RecordingRadio:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the radio has
         return getattr(self._radio, name)
 
-    def open(self, handle: object, **how: Any) -> AbstractAsyncContextManager[Any]:  # noqa: ANN401 - as the radio takes it
-        opened = self._radio.open(handle, **how)
+    def open(self, handle: object, *way: Any, **how: Any) -> AbstractAsyncContextManager[Any]:  # noqa: ANN401 - as the radio takes it
+        opened = self._radio.open(handle, *way, **how)
         if str(getattr(handle, "address", "")).upper() != self._tap.address:
             return opened
         return self._noted(opened)
