@@ -230,9 +230,8 @@ def join(first: Decoded, second: Decoded, decode: Decode = PLAIN) -> Decoded:
 
     Body fat is in both; the second says it again, and is taken where the first has no value for it.
     """
-    merged = {c.term: c for c in second.components} | {
-        c.term: c for c in first.components if c.value is not None
-    }
+    said = [*first.components, *second.components, *(c for c in first.components if c.value is not None)]
+    merged = {c.term: c for c in said}
     joined = replace(
         first,
         components=tuple(

@@ -129,7 +129,11 @@ def _stated_instant(
             return None, ClockTrust.NONE
         bound = profile.clock.stated_uncertainty_s * 1000
         return Instant(utc=utc, uncertainty_ms=bound), ClockTrust.STATED
-    corrected = utc - dt.timedelta(milliseconds=comparison.offset_ms)
+    try:
+        corrected = utc - dt.timedelta(milliseconds=comparison.offset_ms)
+    except OverflowError:
+        # A clock that is thousands of years off dates nothing.
+        return None, ClockTrust.NONE
     bound = comparison.uncertainty_ms + received.uncertainty_ms + RESOLUTION_MS
     within = abs(comparison.offset_ms) <= profile.clock.maximum_drift_s * 1000
     kept = within and profile.clock.write is not ClockWrite.NEVER
