@@ -8,7 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from device_drivers.date_time import DateTime
+from device_drivers.date_time import Stamp
 from device_drivers.profile import ClockWrite, DeviceProfile
 from wire_format.base import Utc
 from wire_format.measurement import ClockTrust, DeviceTime, Instant, Remark
@@ -48,14 +48,14 @@ def from_local(stated: dt.datetime, zone_offset_minutes: int) -> dt.datetime | N
         return None
 
 
-def usable(stamp: DateTime | None, profile: DeviceProfile) -> bool:
+def usable(stamp: Stamp | None, profile: DeviceProfile) -> bool:
     """Whether a time stamp can tell two readings apart: known, in a calendar, not a factory default."""
     stated = None if stamp is None or stamp.unknown else stamp.stated
     default = profile.clock.factory_default
     return stated is not None and (default is None or abs(stated - default) > _DAY)
 
 
-def clock_remarks(stamp: DateTime | None, profile: DeviceProfile) -> tuple[Remark, ...]:
+def clock_remarks(stamp: Stamp | None, profile: DeviceProfile) -> tuple[Remark, ...]:
     """Say why a time stamp cannot be used; empty if it can."""
     if usable(stamp, profile):
         return ()
@@ -70,7 +70,7 @@ def device_time(  # noqa: PLR0913 - all that time depends on
     boot_id: object,
     zone_offset_minutes: int,
     *,
-    stamp: DateTime | None,
+    stamp: Stamp | None,
     offset_minutes: int | None = None,
     comparison: ClockComparison | None = None,
 ) -> tuple[DeviceTime, tuple[Remark, ...]]:

@@ -18,13 +18,18 @@ from typing import Any, Final
 
 from device_drivers.catalogue import Catalogue
 from device_drivers.decoding import DECODERS
+from device_drivers.elapsed_time import ElapsedTime
 from device_drivers.quantities.blood_pressure import BloodPressureMeasurement
 from device_drivers.quantities.body import BodyCompositionMeasurement, WeightMeasurement, WeightScaleFeature
+from device_drivers.quantities.continuous_glucose import CgmFeature, CgmMeasurement, SessionStart
 from device_drivers.quantities.current_time import CurrentTime
+from device_drivers.quantities.enhanced_blood_pressure import EnhancedBloodPressure
 from device_drivers.quantities.glucose import GlucoseFeature, GlucoseMeasurement, GlucoseMeasurementContext
-from device_drivers.quantities.oximetry import PlxSpotCheck
+from device_drivers.quantities.health_sensor import Observation, Segment
+from device_drivers.quantities.oximetry import PlxContinuous, PlxSpotCheck
 from device_drivers.quantities.record_access import RecordAccess
 from device_drivers.quantities.temperature import TemperatureMeasurement
+from device_drivers.quantities.user_data import ChangeIncrement, UserControl, UserIndex
 from wire_format.errors import MalformedPacket
 
 SHAPES: Final[tuple[type[Any], ...]] = (
@@ -39,6 +44,17 @@ SHAPES: Final[tuple[type[Any], ...]] = (
     PlxSpotCheck,
     CurrentTime,
     RecordAccess,
+    EnhancedBloodPressure,
+    PlxContinuous,
+    CgmMeasurement,
+    CgmFeature,
+    SessionStart,
+    ElapsedTime,
+    Segment,
+    Observation,
+    UserControl,
+    ChangeIncrement,
+    UserIndex,
 )
 LONGEST: Final = 40
 CAPTURES: Final = Path(__file__).parents[1] / "captures" / "standard.json"
