@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
+from device_drivers.drivers.beurer_scale import BeurerScale
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
 from device_drivers.information import Information
@@ -20,6 +21,7 @@ D = TypeVar("D")
 DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
+    "beurer_scale": BeurerScale(),
 }
 SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
 ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {}

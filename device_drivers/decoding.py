@@ -179,7 +179,7 @@ def body_composition(data: bytes, decode: Decode) -> Decoded:
     return judged(
         Decoded(
             Quantity.BODY_COMPOSITION,
-            packet.components(),
+            packet.components(decode.mass_resolution),
             context=BodyContext(),
             user=packet.user_id,
             stamp=packet.time_stamp,

@@ -80,6 +80,9 @@ def plx_status(decoded: Decoded, status: int | None) -> Decoded:
     )
 
 
+STREAMS: Final = frozenset({"2A5F"})
+"""Characteristics that bring a value each second: keeping every one would bury what matters."""
+
 _STREAM_TERMS: Final = (
     (Term.OXYGEN_SATURATION, Term.PULSE_RATE),
     (Term.OXYGEN_SATURATION_FAST, Term.PULSE_RATE_FAST),

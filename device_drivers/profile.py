@@ -226,6 +226,9 @@ class Records(_Part):
     order: RecordOrder = RecordOrder.UNKNOWN
     destructive: bool = False
     acknowledged: bool = False
+    every_s: int | None = Field(default=None, ge=1)
+    paired: bool = False
+    first_offered: bool = False
 
 
 class ClockWrite(StrEnum):
@@ -269,7 +272,8 @@ class Decode(_Part):
     """Where the device departs from its specification's layout, or from what is plausible.
 
     `absent` are values that say "not measured", by term. `plausible` are narrower or wider bounds than
-    the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail.
+    the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail. `derived` are
+    terms that the device works out without measuring: a packet with nothing but them is a placeholder.
     """
 
     user_always: bool = False
@@ -278,6 +282,7 @@ class Decode(_Part):
     absent: dict[Term, tuple[Decimal, ...]] = {}
     mass_resolution: Decimal | None = None
     plausible: dict[Term, tuple[Decimal, Decimal]] = {}
+    derived: tuple[Term, ...] = ()
 
 
 class Users(_Part):

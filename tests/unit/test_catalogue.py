@@ -88,7 +88,7 @@ def test_what_is_wrong_in_a_profile_is_named(content: bytes, said: str) -> None:
 
 
 def test_an_unknown_driver_or_name_is_refused() -> None:
-    with pytest.raises(Misconfigured, match=r"'magic' for any device\. There are: gatt_push, gatt_racp"):
+    with pytest.raises(Misconfigured, match=r"'magic' for any device\. There are: .*gatt_push, gatt_racp"):
         Catalogue({"x": parse_profile("x", GOOD.replace(b"gatt_push", b"magic"))})
     with pytest.raises(Misconfigured, match="standard/glucose"):
         Catalogue().named("standard/sugar")
@@ -96,7 +96,7 @@ def test_an_unknown_driver_or_name_is_refused() -> None:
 
 def test_a_profile_is_short_and_its_hash_is_that_of_its_file() -> None:
     profiles = load_profiles()
-    assert len({p.content_hash for p in profiles.values()}) == len(profiles) == 7
+    assert len({p.content_hash for p in profiles.values()}) == len(profiles) >= 15
     assert long_uuid("00000000-0002-11E2-9E96-0800200C9A66") == "00000000-0002-11e2-9e96-0800200c9a66"
 
 
@@ -157,7 +157,7 @@ async def test_what_a_device_says_of_itself() -> None:
 
 async def test_a_device_without_the_characteristic_is_named() -> None:
     profile = load_profiles()["standard/blood_pressure"]
-    with pytest.raises(Misconfigured, match="offers none of 2A35"):
+    with pytest.raises(Misconfigured, match="offers none of 2B34, 2A35"):
         await GattPush().collect(ScriptedDevice(), visit_of(profile, Kept(), now))
 
 
