@@ -5,10 +5,10 @@ application: the gateway changes nobody's profile.
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from device_drivers.driver import Visit
-from device_drivers.link import GattLink, uuid16
+from device_drivers.link import GattLink, LinkLost, uuid16
 from device_drivers.quantities.user_data import UserControl, UserOpCode, UserResult
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
 from wire_format.identity import derived_id
@@ -58,10 +58,8 @@ class ConsentDesk:
     async def admit(self, slot: int, code: int) -> bool:
         """Ask for the data of one slot; a refusal is told as an event that says what to do."""
         await self.link.write(CONTROL_POINT, bytes(UserControl.consent(slot, code)))
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                result = await self._answer()
-        except TimeoutError:
+        result = await self._result()
+        if result is None:
             self._tell(slot, "it did not answer")
             return False
         if result != UserResult.SUCCESS:
@@ -82,6 +80,24 @@ class ConsentDesk:
             self._answers.put_nowait(UserControl.from_bytes(data))
         except MalformedPacket:
             return  # no answer: the wait for one ends by itself, and is told
+
+    async def _result(self) -> int | None:
+        """Wait for the answer: None if none came; raises `LinkLost` if the device closed instead."""
+        answer = asyncio.ensure_future(self._answer())
+        closed = asyncio.ensure_future(self.link.wait_closed())
+        either: set[asyncio.Future[Any]] = {answer, closed}
+        try:
+            await asyncio.wait(either, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            if closed.done():
+                closed.result()
+                raise LinkLost("The device ended the connection before it had answered.")
+            return None
+        finally:
+            answer.cancel()
+            if not closed.done():
+                closed.cancel()
 
     async def _answer(self) -> int:
         while True:

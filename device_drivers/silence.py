@@ -21,6 +21,16 @@ async def until_silent(link: GattLink, heard: asyncio.Event, first_s: float, idl
             closed.cancel()
 
 
+async def raise_what_ended(link: GattLink) -> None:
+    """Raise what a handler raised, if that ended the link: it says more than that the link is gone."""
+    closed = asyncio.ensure_future(link.wait_closed())
+    await asyncio.wait({closed}, timeout=0)
+    if closed.done():
+        closed.result()
+    else:
+        closed.cancel()
+
+
 async def _heard(heard: asyncio.Event, closed: asyncio.Future[None], patience_s: float) -> bool:
     """Wait for a packet: True if one came, False on silence or when the link closed; raises its errors."""
     waiting = asyncio.ensure_future(heard.wait())

@@ -17,7 +17,7 @@ from device_drivers.drivers.push_session import PushSession
 from device_drivers.link import GattLink, LinkLost
 from device_drivers.profile import SequenceStep, StepKind, long_uuid
 from device_drivers.sequence import take_steps
-from device_drivers.silence import until_silent
+from device_drivers.silence import raise_what_ended, until_silent
 from wire_format.errors import Misconfigured
 
 _CLOCK: Final = SequenceStep(do=StepKind.CLOCK)
@@ -44,6 +44,9 @@ class GattPush:
                     await _until_silent(link, session)
                 else:
                     await self._each_user(link, session, behind)
+        except LinkLost:
+            await raise_what_ended(link)
+            raise
         except TimeoutError:
             return  # it talks without end: what was said is committed, the rest comes with the next visit
         finally:
