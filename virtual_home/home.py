@@ -17,19 +17,40 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.composition_scale import CompositionScale
+from virtual_home.devices.continuous import ContinuousOximeter, GlucoseMonitor
 from virtual_home.devices.glucose_meter import GlucoseMeter
+from virtual_home.devices.health_sensor import HealthSensor
 from virtual_home.devices.peripheral import Peripheral, real_time
-from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.pushing import Cuff, EnhancedCuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.record_keeper import RecordKeeper
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
 from virtual_home.scenario import Scenario
 
-KINDS: Final[dict[str, type[Cuff | Scale | Thermometer | Oximeter | GlucoseMeter]]] = {
+Measuring = (
+    Cuff
+    | EnhancedCuff
+    | Scale
+    | CompositionScale
+    | Thermometer
+    | Oximeter
+    | ContinuousOximeter
+    | GlucoseMeter
+    | GlucoseMonitor
+    | HealthSensor
+)
+KINDS: Final[dict[str, type[Measuring]]] = {
     "cuff": Cuff,
     "glucose_meter": GlucoseMeter,
     "scale": Scale,
     "thermometer": Thermometer,
     "oximeter": Oximeter,
+    "enhanced_cuff": EnhancedCuff,
+    "continuous_oximeter": ContinuousOximeter,
+    "glucose_monitor": GlucoseMonitor,
+    "composition_scale": CompositionScale,
+    "health_sensor": HealthSensor,
 }
 
 MINUTE: Final = dt.timedelta(minutes=1)
@@ -98,7 +119,7 @@ class Home:
                 return True
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]
-                return device.deletions_asked if isinstance(device, GlucoseMeter) else 0
+                return device.deletions_asked if isinstance(device, RecordKeeper) else 0
             case _:
                 raise ValueError(f"unknown command {asked!r}")
 

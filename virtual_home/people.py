@@ -66,6 +66,10 @@ class Person:
         raw = self._means.weight_kg + self._random.gauss(0, _WEIGHT_SD)
         return {"weight": Decimal(round(raw * 20)) / 20}
 
+    def composition(self) -> dict[str, Decimal]:
+        """Return body weight (kg) and body fat (%)."""
+        return self.weight() | {"fat": Decimal(round(240 + self._random.gauss(0, 5))) / 10}
+
     def temperature(self) -> dict[str, Decimal]:
         """Return body temperature (degrees Celsius), in the steps of a thermometer."""
         return {"temperature": Decimal(round(366 + self._random.gauss(0, 2))) / 10}
@@ -87,6 +91,11 @@ class Person:
             "scale": self.weight,
             "thermometer": self.temperature,
             "oximeter": self.oximetry,
+            "enhanced_cuff": self.blood_pressure,
+            "continuous_oximeter": self.oximetry,
+            "glucose_monitor": self.glucose,
+            "composition_scale": self.composition,
+            "health_sensor": self.blood_pressure,
         }[kind]
         while True:
             yield measure()

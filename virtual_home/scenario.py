@@ -34,7 +34,18 @@ class DeviceEntry(_Part):
     """One device of the home. See `DeviceSpec` for the meaning of its habits."""
 
     key: str
-    kind: Literal["cuff", "glucose_meter", "scale", "thermometer", "oximeter"]
+    kind: Literal[
+        "cuff",
+        "glucose_meter",
+        "scale",
+        "thermometer",
+        "oximeter",
+        "enhanced_cuff",
+        "continuous_oximeter",
+        "glucose_monitor",
+        "composition_scale",
+        "health_sensor",
+    ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
     name: str
     maker: str
@@ -50,6 +61,8 @@ class DeviceEntry(_Part):
     memory: int = Field(default=60, ge=1)
     pairing: Pairing = "just_works"
     passkey: int = Field(default=0, ge=0, le=999_999)
+    slot: int = Field(default=1, ge=0, le=255)
+    consent_code: int = Field(default=0, ge=0, le=9999)
 
     def spec(self, zone_offset_minutes: int) -> DeviceSpec:
         """Return what the virtual device is built from."""

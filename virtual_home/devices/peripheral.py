@@ -85,6 +85,8 @@ class DeviceSpec:
     memory: int = 60
     pairing: Pairing = "just_works"
     passkey: int = 0
+    slot: int = 1
+    consent_code: int = 0
 
 
 Now = Callable[[], dt.datetime]
