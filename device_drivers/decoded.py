@@ -23,6 +23,7 @@ class Decoded:
     """What one packet says. `sequence` and `offset_minutes` exist for records that a device numbers.
 
     `position` is what a device counts its memory by, where that is not what makes a record itself.
+    `live_within_s` is said of what is sent the moment it is measured, by its own definition: how long before.
     `provisional` says that a better value follows, or that none was measured: of a stream such are not kept.
     """
 
@@ -39,6 +40,7 @@ class Decoded:
     more_follows: bool = False
     provisional: bool = False
     position: int | None = None
+    live_within_s: int | None = None
 
 
 def component(term: Term, unit: Unit, number: MedFloat) -> Component:

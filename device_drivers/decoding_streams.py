@@ -83,6 +83,9 @@ def plx_status(decoded: Decoded, status: int | None) -> Decoded:
 STREAMS: Final = frozenset({"2A5F"})
 """Characteristics that bring a value each second: keeping every one would bury what matters."""
 
+LIVE_WITHIN_S: Final = 30
+"""How far back a value of a stream may reach: oximeters average over some seconds, slow ones over more."""
+
 _STREAM_TERMS: Final = (
     (Term.OXYGEN_SATURATION, Term.PULSE_RATE),
     (Term.OXYGEN_SATURATION_FAST, Term.PULSE_RATE_FAST),
@@ -112,7 +115,11 @@ def continuous_oximetry(data: bytes, decode: Decode) -> Decoded:
         remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
     )
     found = judged(plx_status(decoded, packet.measurement_status), decode)
-    return replace(found, provisional=found.provisional or found.failure is not None)
+    return replace(
+        found,
+        provisional=found.provisional or found.failure is not None,
+        live_within_s=None if Remark.STORED_RECORD in found.remarks else LIVE_WITHIN_S,
+    )
 
 
 def cgm_record(data: bytes, decode: Decode) -> Decoded:

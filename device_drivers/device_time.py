@@ -73,8 +73,13 @@ def device_time(  # noqa: PLR0913 - all that time depends on
     stamp: Stamp | None,
     offset_minutes: int | None = None,
     comparison: ClockComparison | None = None,
+    live_within_s: int | None = None,
 ) -> tuple[DeviceTime, tuple[Remark, ...]]:
-    """Return what is known of when, and the remarks that follow from it."""
+    """Return what is known of when, and the remarks that follow from it.
+
+    `live_within_s` is what the packet itself implies of its delay; the profile's word goes before it.
+    """
+    delay_s = live_within_s if profile.records.push_delay_s is None else profile.records.push_delay_s
     base = stamp.stated if stamp is not None and usable(stamp, profile) else None
     stated = None if base is None else _later(base, offset_minutes or 0)
     remarks = clock_remarks(stamp, profile)
@@ -82,7 +87,7 @@ def device_time(  # noqa: PLR0913 - all that time depends on
     if measured is not None and _ahead(measured, received):
         measured, trust, remarks = None, ClockTrust.NONE, (*remarks, Remark.CLOCK_AHEAD)
     if measured is None:
-        measured = _pushed(profile, received)
+        measured = _pushed(delay_s, received)
     time = DeviceTime.model_validate(
         {
             "received_at": received.utc,
@@ -95,9 +100,7 @@ def device_time(  # noqa: PLR0913 - all that time depends on
             "offset_minutes": offset_minutes,
             "clock_offset_ms": None if comparison is None else comparison.offset_ms,
             "zone_offset_minutes": zone_offset_minutes,
-            "push_delay_ms": None
-            if profile.records.push_delay_s is None
-            else profile.records.push_delay_s * 1000,
+            "push_delay_ms": None if delay_s is None else delay_s * 1000,
             "trust": trust,
             "measured": measured,
         }
@@ -142,9 +145,8 @@ def _ahead(measured: Instant, received: Received) -> bool:
     return measured.utc - received.utc > dt.timedelta(milliseconds=bound)
 
 
-def _pushed(profile: DeviceProfile, received: Received) -> Instant | None:
+def _pushed(delay_s: int | None, received: Received) -> Instant | None:
     """Date a reading by its arrival, if the device sends at once and the gateway knows the time."""
-    delay = profile.records.push_delay_s
-    if delay is None or received.uncertainty_ms is None:
+    if delay_s is None or received.uncertainty_ms is None:
         return None
-    return Instant(utc=received.utc, uncertainty_ms=delay * 1000 + received.uncertainty_ms)
+    return Instant(utc=received.utc, uncertainty_ms=delay_s * 1000 + received.uncertainty_ms)

@@ -117,6 +117,7 @@ def _time(
         stamp=decoded.stamp,
         offset_minutes=decoded.offset_minutes,
         comparison=comparison if usable(decoded.stamp, visit.profile) else None,
+        live_within_s=decoded.live_within_s,
     )
 
 
