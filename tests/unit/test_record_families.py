@@ -48,9 +48,9 @@ def run(name: str, *exchange: Exchange, cursor: RecordCursor | None = None) -> t
     return sink, virtually(visit())
 
 
-def started(at: dt.datetime | None = START) -> Exchange:
+def started(at: dt.datetime | None = START, zone_quarters: int = 32) -> Exchange:
     stamp = DateTime(bytes(7)) if at is None else DateTime.of(at)
-    return one(Kind.READ, "2AAA", bytes(SessionStart(stamp, 32, 0)))
+    return one(Kind.READ, "2AAA", bytes(SessionStart(stamp, zone_quarters, 0)))
 
 
 def counted(count: int, length: int = 2) -> tuple[Exchange, Exchange]:
@@ -121,6 +121,45 @@ def test_a_live_value_beside_the_stored_ones_is_no_stored_one_and_bad_records_ar
     )
     assert [m.remarks for m in measured(sink)] == [(), ()]
     assert [r.raw.data for r in sink.readings if isinstance(r, Undecodable)] == [broken, b""]
+
+
+@pytest.mark.parametrize(("quarters", "minutes"), [(32, 480), (4, 60), (-128, 480)])
+def test_a_session_is_dated_in_its_own_zone_and_in_the_homes_if_it_says_none(
+    quarters: int, minutes: int
+) -> None:
+    sink, _ = run(
+        "standard/continuous_glucose",
+        started(zone_quarters=quarters),
+        *counted(1),
+        one(Kind.WRITE, "2A52", "0101"),
+        one(Kind.NOTIFY, "2AA7", sugar(0)),
+        DONE,
+    )
+    (found,) = measured(sink)
+    assert found.time.zone_offset_minutes == minutes
+    assert found.time.measured is not None
+    assert found.time.measured.utc == START.replace(tzinfo=dt.UTC) - dt.timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(("data", "zone"), [("42780050006400{}", 0), ("60780050006400{}", 480)])
+def test_a_time_stamp_counts_utc_and_the_users_time_is_the_homes(data: str, zone: int) -> None:
+    seconds = (START - EPOCH_2000) // dt.timedelta(seconds=1)
+    packet = data.format(seconds.to_bytes(4, "little").hex())
+    sink, _ = run("standard/blood_pressure", one(Kind.NOTIFY, "2B34", packet))
+    (found,) = measured(sink)
+    assert (found.time.stated, found.time.zone_offset_minutes) == (START, zone)
+    assert found.time.measured is not None
+    assert found.time.measured.utc == START.replace(tzinfo=dt.UTC) - dt.timedelta(minutes=zone)
+
+
+def test_a_stream_is_of_the_moment_and_a_spot_check_without_a_time_is_of_none() -> None:
+    sink, _ = run(
+        "standard/pulse_oximeter", one(Kind.NOTIFY, "2A5F", SETTLED), one(Kind.NOTIFY, "2A5E", "0062004800")
+    )
+    live, spot = measured(sink)
+    assert live.time.measured is not None
+    assert (live.time.measured.utc, live.time.measured.uncertainty_ms) == (NOW, 30_050)
+    assert spot.time.measured is None
 
 
 AT = ElapsedTime(0x22, 849_000_000, 6, 0)
