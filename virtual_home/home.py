@@ -2,7 +2,7 @@
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
-{"do": "type_passkey", "device": ..., "passkey": ...}.
+{"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "profile_changes", "device": ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.beurer_scale import BeurerScale
 from virtual_home.devices.composition_scale import CompositionScale
 from virtual_home.devices.continuous import ContinuousOximeter, GlucoseMonitor
 from virtual_home.devices.glucose_meter import GlucoseMeter
@@ -50,6 +51,7 @@ KINDS: Final[dict[str, type[Measuring]]] = {
     "continuous_oximeter": ContinuousOximeter,
     "glucose_monitor": GlucoseMonitor,
     "composition_scale": CompositionScale,
+    "beurer_scale": BeurerScale,
     "health_sensor": HealthSensor,
 }
 
@@ -117,9 +119,8 @@ class Home:
             case {"do": "type_passkey", "device": str(key), "passkey": int(digits)}:
                 self.devices[key].panel.type_passkey(digits)
                 return True
-            case {"do": "deletions_asked", "device": str(key)}:
-                device = self.devices[key]
-                return device.deletions_asked if isinstance(device, RecordKeeper) else 0
+            case {"do": "profile_changes" | "deletions_asked" as what, "device": str(key)}:
+                return _suffered(self.devices[key], what)
             case _:
                 raise ValueError(f"unknown command {asked!r}")
 
@@ -143,6 +144,13 @@ class Home:
         finally:
             self.listeners.discard(writer)
             writer.close()
+
+
+def _suffered(device: Peripheral, what: str) -> list[int] | int:
+    """Return what was done to a device that nobody may do."""
+    if what == "profile_changes":
+        return device.changed if isinstance(device, BeurerScale) else []
+    return device.deletions_asked if isinstance(device, RecordKeeper) else 0
 
 
 async def run_home(scenario: Scenario, radio: Path, control: Path) -> None:

@@ -70,6 +70,7 @@ person = "{person}"
 since = {since}
 """
 
+_ASKING: Final = ("composition_scale", "beurer_scale")
 _CONSENT: Final = "slot = {slot}\nconsent_code = {code}\n"
 
 _BRIDGE: Final = """\
@@ -363,6 +364,6 @@ def _step(line: bytes) -> StepLine:
 def _section(device: DeviceEntry, since: str) -> str:
     """Return what the home configures of a device: whose it is, and the consent code if it asks for one."""
     section = _DEVICE.format(address=device.address, person=device.person, since=since)
-    if device.kind != "composition_scale":
+    if device.kind not in _ASKING:
         return section
     return section + _CONSENT.format(slot=device.slot, code=device.consent_code)

@@ -95,6 +95,7 @@ class Person:
             "continuous_oximeter": self.oximetry,
             "glucose_monitor": self.glucose,
             "composition_scale": self.composition,
+            "beurer_scale": self.composition,
             "health_sensor": self.blood_pressure,
         }[kind]
         while True:

@@ -44,6 +44,7 @@ class DeviceEntry(_Part):
         "continuous_oximeter",
         "glucose_monitor",
         "composition_scale",
+        "beurer_scale",
         "health_sensor",
     ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")

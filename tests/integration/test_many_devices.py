@@ -13,7 +13,8 @@ MANY = 100
 
 
 def street(many: int) -> Scenario:
-    kinds = tuple(KINDS)
+    # A Beurer scale is known by its name, which these have not.
+    kinds = [kind for kind in KINDS if kind != "beurer_scale"]
     devices = (numbered_device(n + 1, f"d{n}", kinds[n % len(kinds)]) for n in range(many))
     return Scenario(title="Many devices", seed=1, devices=tuple(devices))
 
@@ -30,7 +31,7 @@ async def test_a_hundred_devices_at_once(tmp_path_factory: pytest.TempPathFactor
             await lab.home.ask("measure", device=device.key, values={})
         # A body composition scale gives two readings at each weighing.
         wanted = len(await lab.home.ask("ledger"))
-        assert wanted == MANY + MANY // len(KINDS)
+        assert wanted == MANY + MANY // (len(KINDS) - 1)
         await lab.until(lambda: len(stored_readings(lab.database)) >= wanted, "all are stored", 200)
         await lab.until(lambda: idle(lab.database), "all are delivered", 60)
         stored = stored_readings(lab.database)

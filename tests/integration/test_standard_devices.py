@@ -91,3 +91,28 @@ async def test_a_wrong_code_gives_nothing_and_says_what_to_do(
         )
         assert stored_readings(lab.database) == []
         assert {e["fate"] for e in await lab.home.ask("ledger")} == {"measured"}
+
+
+def beurer() -> DeviceEntry:
+    return device(1, "beurer_scale").model_copy(update={"name": "BF788"})
+
+
+@pytest.mark.timeout(240)
+async def test_a_beurer_scale_composes_after_its_profile_was_confirmed_and_unchanged(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    scenario = Scenario(title="A scale of a maker's own ways", seed=1, devices=(beurer(),))
+    async with Lab(tmp_path_factory.mktemp("b"), scenario) as lab:
+        for weight in ("79.960", "80.100"):
+            values = {"weight": weight, "fat": "24.3" if weight == "79.960" else "24.4"}
+            await lab.home.ask("measure", device="beurer_scale", values=values)
+        await lab.until(lambda: len(stored_readings(lab.database)) >= 4, "all are stored", 60)
+        stored, ledger = stored_readings(lab.database), await lab.home.ask("ledger")
+        assert compare(ledger, stored, scenario.devices) == Difference((), (), (), ())
+        bodies = [m for m in (s.measurement for s in stored) if m.quantity is Quantity.BODY_COMPOSITION]
+        assert sorted(numbers(m)[Term.BODY_FAT] for m in bodies) == ["24.3", "24.4"]
+        weights = {
+            s.measurement.time.stated for s in stored if s.measurement.quantity is Quantity.BODY_WEIGHT
+        }
+        assert all(m.time.stated in weights and m.user == 2 for m in bodies)
+        assert await lab.home.ask("profile_changes", device="beurer_scale") == []

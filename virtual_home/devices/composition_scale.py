@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import ClassVar
 
 from bumble.core import UUID
 from bumble.device import Connection
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 
+from device_drivers.date_time import DateTime
 from device_drivers.quantities.body import BodyCompositionMeasurement, WeightMeasurement
 from device_drivers.quantities.user_data import UserControl, UserOpCode, UserResult
 from virtual_home.devices.peripheral import (
@@ -27,7 +29,7 @@ class CompositionScale(Peripheral):
     Other slots do not exist; whoever asks for them, or gives another code, hears why and gets nothing.
     """
 
-    services = (0x181B, 0x181C, 0x181D)
+    services: ClassVar[tuple[int, ...]] = (0x181B, 0x181C, 0x181D)
 
     def build(self) -> Iterable[Service]:
         """Return the Weight Scale, Body Composition and User Data Services."""
@@ -51,11 +53,21 @@ class CompositionScale(Peripheral):
         stamp = self.clock.stamp()
         flags = 0x04 | (0x02 if stamp else 0)
         mass = WeightMeasurement(flags, int(weight / Decimal("0.005")), stamp, user)
-        impedance = ((Term.IMPEDANCE, 5000),)
-        body = BodyCompositionMeasurement(flags | 0x200, int(fat * 10), stamp, user, impedance)
         first = await self.measured(bytes(mass))
-        await self.measured(bytes(body))
+        await self.measured(bytes(self.composed(stamp, user, int(fat * 10))))
         return first
+
+    def composed(self, stamp: DateTime | None, user: int, fat: int) -> BodyCompositionMeasurement:
+        """Return the composition of a weighing; `fat` in tenths of a percent."""
+        flags = 0x204 | (0x02 if stamp else 0)
+        return BodyCompositionMeasurement(flags, fat, stamp, user, ((Term.IMPEDANCE, 5000),))
+
+    async def admitted(self) -> None:
+        """Wait for whatever the scale wants after consent."""
+
+    def said(self, entry: Entry) -> bytes:
+        """Return what is sent of a reading."""
+        return bytes.fromhex(entry.packet)
 
     def _asked(self, connection: Connection, value: bytes) -> None:
         request = UserControl.from_bytes(bytes(value))
@@ -67,6 +79,7 @@ class CompositionScale(Peripheral):
         answer = UserControl(UserOpCode.RESPONSE, bytes([request.op_code, result]))
         await self.device.indicate_subscriber(connection, self.control, bytes(answer))
         if result == UserResult.SUCCESS:
+            await self.admitted()
             for entry in self.held():
                 await self._send(connection, entry)
             await self.close_soon(connection)
@@ -86,7 +99,7 @@ class CompositionScale(Peripheral):
         if entry.fate is Fate.MEASURED:
             entry.fate = Fate.SENT
         self.tell("sent", entry)
-        await self.device.indicate_subscriber(connection, sent_from, bytes.fromhex(entry.packet))
+        await self.device.indicate_subscriber(connection, sent_from, self.said(entry))
         entry.fate = Fate.CONFIRMED
         entry.discarded = not self.spec.keeps
         self.tell("confirmed", entry)
