@@ -11,6 +11,10 @@ from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
 from device_drivers.drivers.beurer_scale import BeurerScale
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
+from device_drivers.drivers.onetouch_ble import OneTouchBle
+from device_drivers.drivers.transtek_scale import TranstekScale
+from device_drivers.drivers.weigh_in import MiScaleAdvert, MiScaleGatt
+from device_drivers.drivers.xiaomi_s400 import XiaomiS400
 from device_drivers.information import Information
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile, load_profiles, long_uuid
@@ -22,9 +26,15 @@ DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
     "beurer_scale": BeurerScale(),
+    "mi_scale_gatt": MiScaleGatt(),
+    "onetouch_ble": OneTouchBle(),
+    "transtek_scale": TranstekScale(),
 }
 SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
-ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {}
+ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {
+    "mi_scale_advert": MiScaleAdvert(),
+    "xiaomi_s400": XiaomiS400(),
+}
 
 _NAME: Final = 100
 _CONNECTED: Final = 1000
@@ -102,7 +112,8 @@ def on_air(profile: DeviceProfile, sighting: Sighting) -> int:
     named = any(fnmatchcase(sighting.name or "", glob) for glob in match.names)
     if match.names and not named:
         return 0
-    return len(services) + len(data) + (match.company is not None) + (_NAME if named else 0)
+    # A vendor that puts data beside a service says more of itself than one that names the service.
+    return len(services) + 2 * len(data) + (match.company is not None) + (_NAME if named else 0)
 
 
 def rank(profile: DeviceProfile, sighting: Sighting, known: Information | None = None) -> int:

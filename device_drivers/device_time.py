@@ -51,8 +51,10 @@ def from_local(stated: dt.datetime, zone_offset_minutes: int) -> dt.datetime | N
 def usable(stamp: Stamp | None, profile: DeviceProfile) -> bool:
     """Whether a time stamp can tell two readings apart: known, in a calendar, not a factory default."""
     stated = None if stamp is None or stamp.unknown else stamp.stated
-    default = profile.clock.factory_default
-    return stated is not None and (default is None or abs(stated - default) > _DAY)
+    default, unset_before = profile.clock.factory_default, profile.clock.unset_before
+    if stated is None or (unset_before is not None and stated < unset_before):
+        return False
+    return default is None or abs(stated - default) > _DAY
 
 
 def clock_remarks(stamp: Stamp | None, profile: DeviceProfile) -> tuple[Remark, ...]:

@@ -107,6 +107,9 @@ class Visitor:
     def heard(self, sighting: Sighting, handle: object) -> None:
         """Take an advertisement. Called for each one, many times a second: quick, and it never raises."""
         place = self._places.get(sighting.address)
+        if place is not None and place.adverts is not None:
+            # Also one that by itself would fit no profile: a name is not in every advertisement.
+            place.adverts.heard(sighting)
         if place is None and not self.home.devices.is_ours(sighting.address):
             return
         profile = self._profile(sighting)
@@ -114,8 +117,6 @@ class Visitor:
             return
         if place is None:
             place = self._new_place(sighting.address)
-        if place.adverts is not None:
-            place.adverts.heard(sighting)
         now = self.monotonic()
         if now - place.last_heard > SILENCE_S:
             place.fruitless, place.rests_until = 0, now

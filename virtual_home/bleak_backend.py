@@ -35,10 +35,15 @@ _PROPERTIES = (
     (Characteristic.Properties.NOTIFY, "notify"),
     (Characteristic.Properties.INDICATE, "indicate"),
 )
-_LISTS = (
-    AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-    AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-)
+_LISTS = {
+    AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
+    AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
+    AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
+    AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
+}
+"""Lists of services, by the length of a UUID in them."""
+
+_SERVICE_DATA = {AdvertisingData.SERVICE_DATA_16_BIT_UUID: 2, AdvertisingData.SERVICE_DATA_128_BIT_UUID: 16}
 _NAMES = (AdvertisingData.COMPLETE_LOCAL_NAME, AdvertisingData.SHORTENED_LOCAL_NAME)
 _CENTRAL_ADDRESS = "F0:00:00:00:00:01"
 _MTU = 247
@@ -135,16 +140,21 @@ class _Scanner(BaseBleakScanner):
             await _answered(central.stop_scanning())
 
     def _heard(self, advertisement: Advertisement) -> None:
-        name, services = None, []
+        name, services, company, said = None, [], dict[int, bytes](), dict[str, bytes]()
         for kind, value in advertisement.data.ad_structures:
             if kind in _NAMES:
                 name = value.decode()
-            elif kind in _LISTS:
-                services += [_text(UUID.from_bytes(value[i : i + 2])) for i in range(0, len(value), 2)]
+            elif length := _LISTS.get(kind):
+                starts = range(0, len(value), length)
+                services += [_text(UUID.from_bytes(value[i : i + length])) for i in starts]
+            elif length := _SERVICE_DATA.get(kind):
+                said[_text(UUID.from_bytes(value[:length]))] = value[length:]
+            elif kind == AdvertisingData.MANUFACTURER_SPECIFIC_DATA:
+                company[int.from_bytes(value[:2], "little")] = value[2:]
         if not self.is_allowed_uuid(services):
             return
         address = advertisement.address.to_string(with_type_qualifier=False)
-        data = AdvertisementData(name, {}, {}, services, None, advertisement.rssi, (advertisement,))
+        data = AdvertisementData(name, company, said, services, None, advertisement.rssi, (advertisement,))
         device = self.create_or_update_device(address, address, name, advertisement.address, data)
         self.call_detection_callbacks(device, data)
 

@@ -2,7 +2,8 @@
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
-{"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "profile_changes", "device": ...}.
+{"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "profile_changes", "device": ...},
+{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -17,31 +18,22 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.advertising import S400, MiCompositionScale, MiScale
 from virtual_home.devices.beurer_scale import BeurerScale
 from virtual_home.devices.composition_scale import CompositionScale
 from virtual_home.devices.continuous import ContinuousOximeter, GlucoseMonitor
 from virtual_home.devices.glucose_meter import GlucoseMeter
 from virtual_home.devices.health_sensor import HealthSensor
-from virtual_home.devices.peripheral import Peripheral, real_time
+from virtual_home.devices.peripheral import Entry, Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, EnhancedCuff, Oximeter, Scale, Thermometer
 from virtual_home.devices.record_keeper import RecordKeeper
+from virtual_home.devices.transtek_scale import TranstekScale
+from virtual_home.devices.vendor_meters import CareSensMeter, ContourMeter, RenumberingMeter, VerioMeter
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
 from virtual_home.scenario import Scenario
 
-Measuring = (
-    Cuff
-    | EnhancedCuff
-    | Scale
-    | CompositionScale
-    | Thermometer
-    | Oximeter
-    | ContinuousOximeter
-    | GlucoseMeter
-    | GlucoseMonitor
-    | HealthSensor
-)
-KINDS: Final[dict[str, type[Measuring]]] = {
+KINDS: Final[dict[str, type[Peripheral]]] = {
     "cuff": Cuff,
     "glucose_meter": GlucoseMeter,
     "scale": Scale,
@@ -53,8 +45,17 @@ KINDS: Final[dict[str, type[Measuring]]] = {
     "composition_scale": CompositionScale,
     "beurer_scale": BeurerScale,
     "health_sensor": HealthSensor,
+    "mi_scale": MiScale,
+    "mi_composition_scale": MiCompositionScale,
+    "xiaomi_s400": S400,
+    "transtek_scale": TranstekScale,
+    "contour": ContourMeter,
+    "caresens": CareSensMeter,
+    "dm30b": RenumberingMeter,
+    "verio_flex": VerioMeter,
 }
 
+TRICKS: Final = frozenset({"hold", "release", "break_after", "unacknowledged"})
 MINUTE: Final = dt.timedelta(minutes=1)
 
 
@@ -96,7 +97,7 @@ class Home:
         if self._now is not None:
             self._now += MINUTE
         chosen = {name: Decimal(value) for name, value in values.items()} or next(self._next[key])
-        entry = await device.measure(**chosen)  # type: ignore[arg-type]  # names are checked by the call itself
+        entry: Entry = await device.measure(**chosen)  # type: ignore[attr-defined]  # every kind measures
         return asdict(entry) | {"values": {name: str(value) for name, value in chosen.items()}}
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -112,17 +113,31 @@ class Home:
                 return self.ledger()
             case {"do": "forget_bonds", "device": str(key)}:
                 await self.devices[key].forget_bonds()
-                return True
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
-                return True
             case {"do": "type_passkey", "device": str(key), "passkey": int(digits)}:
                 self.devices[key].panel.type_passkey(digits)
-                return True
+            case {"do": str(trick), "device": str(key), **rest} if trick in TRICKS:
+                return await self._trick(trick, key, rest)
             case {"do": "profile_changes" | "deletions_asked" as what, "device": str(key)}:
                 return _suffered(self.devices[key], what)
             case _:
                 raise ValueError(f"unknown command {asked!r}")
+        return True
+
+    async def _trick(self, trick: str, key: str, rest: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+        """Let a device do what devices do now and then: measure unheard, or lose its connection."""
+        device = self.devices[key]
+        if trick == "unacknowledged":
+            return getattr(device, trick, 0)
+        if trick == "break_after":
+            device.break_after = int(rest["packets"])
+            return True
+        device.silent = trick == "hold"
+        if trick == "hold":
+            return await self.measure(key, dict(rest.get("values", {})))
+        await device.advertise()
+        return True
 
     @staticmethod
     def _set_clock(device: Peripheral, offset_s: int) -> None:

@@ -36,6 +36,8 @@ _MEANS: Final = {
     Condition.DIABETES: _Means(134, 80, 74, 156, 78),
     Condition.HEART_FAILURE: _Means(122, 72, 82, 108, 70),
 }
+_SCALES: Final = ("mi_scale", "mi_composition_scale", "xiaomi_s400", "transtek_scale")
+_METERS: Final = ("contour", "caresens", "dm30b", "verio_flex")
 _SESSION_SD: Final = 8.0
 _READING_SD: Final = 5.0
 _WEIGHT_SD: Final = 0.7
@@ -97,6 +99,8 @@ class Person:
             "composition_scale": self.composition,
             "beurer_scale": self.composition,
             "health_sensor": self.blood_pressure,
+            **dict.fromkeys(_SCALES, self.weight),
+            **dict.fromkeys(_METERS, self.glucose),
         }[kind]
         while True:
             yield measure()

@@ -46,6 +46,14 @@ class DeviceEntry(_Part):
         "composition_scale",
         "beurer_scale",
         "health_sensor",
+        "mi_scale",
+        "mi_composition_scale",
+        "xiaomi_s400",
+        "transtek_scale",
+        "contour",
+        "caresens",
+        "dm30b",
+        "verio_flex",
     ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
     name: str

@@ -13,6 +13,10 @@ Algorithm of a visit:
 5. Records are committed in batches of at most fifty, each with the cursor that it reaches, in one
    transaction. A record whose context is still to come is held until it came or the meter is done.
 6. Where a family also sends live, what comes until the device is silent is taken too.
+7. Where a context may say that a record is a ketone (`decode.ketone_meal`), a record without it is no
+   reading: if the link was lost it is left for the next visit, if the meter was done its bytes are kept.
+8. A meter that numbers its records anew with each measurement (`records.renumbered`) is always asked for
+   all, and not for their count; what was known before is known by its time and value.
 Nothing is ever deleted.
 """
 
@@ -63,6 +67,7 @@ class _Transfer:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     received: int = 0
     reporting: bool = False
+    whole: bool = False
 
     def handler(self, name: str) -> Callable[[bytes], None]:
         """Return the handler of a characteristic that brings records."""
@@ -77,8 +82,8 @@ class _Transfer:
                 self.received += 1
                 self.held.append(found)
         self.heard.set()
-        if not self.reporting and not any(one.decoded.context_follows for one in self.held):
-            self.commit_all()
+        if not self.reporting:
+            self.commit_ready()
         self.commit_full()
 
     def context(self, data: bytes) -> None:
@@ -90,7 +95,7 @@ class _Transfer:
             return
         for one in reversed(self.held):
             if one.decoded.sequence == sequence and len(one.raw) == 1:
-                one.decoded = with_context(one.decoded, data)
+                one.decoded = with_context(one.decoded, data, self.visit.profile.decode)
                 one.raw = (*one.raw, packet)
                 break
         else:
@@ -112,11 +117,20 @@ class _Transfer:
 
     def commit_full(self) -> None:
         """Commit a full batch of records that wait for nothing."""
+        if self._ready() >= MAX_BATCH:
+            self._commit(MAX_BATCH)
+
+    def commit_ready(self) -> None:
+        """Commit the records that wait for nothing, and what is no record."""
+        while self.strays or self._ready():
+            self._commit(min(MAX_BATCH, self._ready()), MAX_BATCH)
+
+    def _ready(self) -> int:
+        """Return how many records, from the oldest on, wait for nothing."""
         ready = 0
         while ready < len(self.held) and not self.held[ready].decoded.context_follows:
             ready += 1
-        if ready >= MAX_BATCH:
-            self._commit(MAX_BATCH)
+        return ready
 
     def finish(self) -> None:
         """Commit everything: contexts and segments that did not come are not waited for any more."""
@@ -125,13 +139,16 @@ class _Transfer:
         self.commit_all()
 
     def commit_all(self) -> None:
-        """Commit what is held, in batches."""
+        """Commit what is held, in batches; contexts that did not come are not waited for any more."""
+        if not self.whole:
+            unclear = (number for number, one in enumerate(self.held) if self._unclear(one))
+            self.held = self.held[: next(unclear, None)]
         while self.held or self.strays:
             self._commit(MAX_BATCH)
 
-    def _commit(self, most: int) -> None:
+    def _commit(self, most: int, room: int = MAX_BATCH) -> None:
         part, self.held = self.held[:most], self.held[most:]
-        room = most - len(part)
+        room -= len(part)
         strays, self.strays = self.strays[:room], self.strays[room:]
         positions = [h.position for h in part if h.position is not None]
         self.reached = max([self.reached, *positions])
@@ -139,9 +156,16 @@ class _Transfer:
         cursor = RecordCursor(sequence=self.reached, count=self.count) if self.reached >= 0 else None
         self.visit.sink.commit([*readings, *strays], cursor=cursor)
 
+    def _unclear(self, held: Record) -> bool:
+        """Whether it is not known what was measured: only the context would say so."""
+        return held.decoded.context_follows and self.visit.profile.decode.ketone_meal is not None
+
     def _reading(self, held: Record) -> Reading:
         self.ordinal += 1
         now, family = self.visit.now(), self.family
+        if self._unclear(held):
+            reason = "Its context did not come: it may be glucose or a ketone."
+            return undecodable(self.visit, held.raw[0], reason, now, self.ordinal)
         asked = self.reporting or not family.unasked
         stored = asked and held.raw[0].source == family.measurement
         return measurement(
@@ -165,6 +189,7 @@ class GattRacp:
             async with asyncio.timeout(float(visit.profile.records.overall_s)):
                 await self._fetch(link, visit, transfer)
                 await self._listen(link, visit, transfer)
+            transfer.whole = True
         except TimeoutError:
             await self._abort(link)
         finally:
@@ -174,9 +199,12 @@ class GattRacp:
         """Take the profile's steps (without any: compare the clock), then subscribe to everything."""
 
         async def own(step: SequenceStep) -> None:
-            if step.do is not StepKind.CLOCK:
+            if step.do is StepKind.CLOCK:
+                transfer.comparison = await compare_clock(link, visit)
+            elif step.do is StepKind.SUBSCRIBE and step.on is not None:
+                await _listen(link, step.on)
+            else:
                 raise Misconfigured(f"The driver {visit.profile.driver} takes no step {step.do.value!r}.")
-            transfer.comparison = await compare_clock(link, visit)
 
         await take_steps(link, visit.profile.steps or (SequenceStep(do=StepKind.CLOCK),), own)
         await self._subscribe(link, transfer)
@@ -198,6 +226,9 @@ class GattRacp:
             await until_silent(link, transfer.heard, idle, idle)
 
     async def _fetch(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        if visit.profile.records.renumbered:
+            await self._report(link, visit, transfer, transfer.family.report_all())
+            return
         transfer.count = await self._count(link, visit, transfer)
         before = visit.cursor
         if transfer.count == 0:
@@ -225,7 +256,7 @@ class GattRacp:
     async def _report(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> None:
         transfer.reporting = True
         answer = await self._ask(link, visit, transfer, request)
-        transfer.commit_all()
+        transfer.commit_ready()
         transfer.reporting = False
         if answer.count is None and answer.result not in {Result.SUCCESS, Result.NO_RECORDS_FOUND}:
             raise Rejected(f"The meter does not report its records (response code {answer.result}).")
@@ -260,6 +291,15 @@ class GattRacp:
             await link.write(CONTROL_POINT, ABORT)
         except (LinkLost, Rejected):
             return
+
+
+async def _listen(link: GattLink, name: str) -> None:
+    """Subscribe to what a vendor wants to be listened to before it takes a command; its answers tell nothing.
+
+    Firmware that does not have the characteristic has another of the profile's instead.
+    """
+    if long_uuid(name) in link.characteristics():
+        await link.subscribe(long_uuid(name), lambda _data: None)
 
 
 def _renumbered(visit: Visit) -> DeviceEvent:

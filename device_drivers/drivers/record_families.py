@@ -91,6 +91,7 @@ class GlucoseRecords:
 
     def __init__(self, visit: Visit) -> None:
         self.decode = visit.profile.decode
+        self.renumbered = visit.profile.records.renumbered
 
     async def begin(self, link: GattLink) -> None:
         """Nothing is to be known."""
@@ -101,6 +102,8 @@ class GlucoseRecords:
             decoded = glucose(packet.data, self.decode)
         except MalformedPacket as error:
             return [Stray(packet, str(error))]
+        if self.renumbered:
+            decoded = replace(decoded, sequence=None)
         return [Record(decoded, (packet,), decoded.sequence)]
 
     def unfinished(self) -> Sequence[Stray]:

@@ -42,9 +42,13 @@ class GlucoseMeter(RecordKeeper):
         )
         return await self.measured(bytes(packet))
 
+    def packet(self, entry: Entry) -> bytes:
+        """Return a record as it is sent now."""
+        return bytes.fromhex(entry.packet)
+
     async def send(self, connection: Connection, entry: Entry) -> None:
         """Notify one record, and its context if the meal was marked."""
-        await self.device.notify_subscriber(connection, self.measurement, bytes.fromhex(entry.packet))
+        await self.device.notify_subscriber(connection, self.measurement, self.packet(entry))
         if entry.number in self.meals:
             meal = GlucoseMeasurementContext(0x02, entry.number, meal_code=self.meals[entry.number])
             await self.device.notify_subscriber(connection, self.context, bytes(meal))

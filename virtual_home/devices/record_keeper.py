@@ -52,6 +52,8 @@ class RecordKeeper(Peripheral):
             answer = self._number_of_records(OpCode.COUNT_RESPONSE, chosen)
         elif op_code == report and chosen is not None:
             await self._report(connection, chosen)
+            if self.connection is None:
+                return
             answer = self._reported(op_code, chosen)
         elif op_code == OpCode.ABORT:
             answer = _response(op_code, Result.SUCCESS)
@@ -83,6 +85,8 @@ class RecordKeeper(Peripheral):
 
     async def _report(self, connection: Connection, chosen: Sequence[Entry]) -> None:
         for entry in chosen:
+            if await self.breaks(connection):
+                return
             entry.sent_times += 1
             entry.fate = Fate.SENT if entry.fate is Fate.MEASURED else entry.fate
             self.tell("sent", entry)
