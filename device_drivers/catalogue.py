@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
+from device_drivers.drivers.beurer_scale import BeurerScale
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
 from device_drivers.drivers.microlife import Microlife
@@ -30,6 +31,7 @@ DRIVERS: Final[Mapping[str, Driver]] = {
     "omron_eeprom": OmronEeprom(),
     "microlife": Microlife(),
     "yonker": Yonker(),
+    "beurer_scale": BeurerScale(),
     "mi_scale_gatt": MiScaleGatt(),
     "onetouch_ble": OneTouchBle(),
     "transtek_scale": TranstekScale(),

@@ -235,6 +235,9 @@ class Records(_Part):
     order: RecordOrder = RecordOrder.UNKNOWN
     destructive: bool = False
     acknowledged: bool = False
+    every_s: int | None = Field(default=None, ge=1)
+    paired: bool = False
+    first_offered: bool = False
     renumbered: bool = False
 
 
@@ -283,7 +286,8 @@ class Decode(_Part):
     """Where the device departs from its specification's layout, or from what is plausible.
 
     `absent` are values that say "not measured", by term. `plausible` are narrower or wider bounds than
-    the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail.
+    the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail. `derived` are
+    terms that the device works out without measuring: a packet with nothing but them is a placeholder.
     `ketone_meal` is the meal code by which a meter says that a record is a ketone (tenths of mmol/L where
     mg/dL stands else): a record whose context is missing is then not known to be glucose.
     """
@@ -295,6 +299,7 @@ class Decode(_Part):
     mass_resolution: Decimal | None = None
     ketone_meal: int | None = Field(default=None, ge=0, le=255)
     plausible: dict[Term, tuple[Decimal, Decimal]] = {}
+    derived: tuple[Term, ...] = ()
 
 
 class Users(_Part):

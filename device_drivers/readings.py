@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from device_drivers.clock_sync import clock_zone
-from device_drivers.decoding import DECODERS, Decoded
+from device_drivers.decoded import Decoded
+from device_drivers.decoding import DECODERS
 from device_drivers.device_time import ClockComparison, Received, device_time, usable
 from device_drivers.driver import GatewayTime, Visit
 from device_drivers.profile import DeviceProfile
@@ -115,14 +116,16 @@ def _received(at: GatewayTime) -> Received:
 def _time(
     visit: Visit, decoded: Decoded, at: GatewayTime, comparison: ClockComparison | None, *, stored: bool
 ) -> tuple[DeviceTime, tuple[Remark, ...]]:
+    said = None if decoded.stamp is None else decoded.stamp.zone_minutes
     return device_time(
         _undelayed(visit.profile) if stored else visit.profile,
         _received(at),
         visit.boot_id,
-        clock_zone(visit),
+        clock_zone(visit) if said is None else said,
         stamp=decoded.stamp,
         offset_minutes=decoded.offset_minutes,
         comparison=comparison if usable(decoded.stamp, visit.profile) else None,
+        live_within_s=decoded.live_within_s,
     )
 
 

@@ -2,6 +2,7 @@
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
+{"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "profile_changes", "device": ...},
 {"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
@@ -19,11 +20,16 @@ from typing import Any, Final
 
 from virtual_home.devices.advertising import S400, MiCompositionScale, MiScale
 from virtual_home.devices.and_devices import AndCuff, AndScale
+from virtual_home.devices.beurer_scale import BeurerScale
+from virtual_home.devices.composition_scale import CompositionScale
+from virtual_home.devices.continuous import ContinuousOximeter, GlucoseMonitor
 from virtual_home.devices.glucose_meter import GlucoseMeter
+from virtual_home.devices.health_sensor import HealthSensor
 from virtual_home.devices.microlife_cuff import MicrolifeCuff
 from virtual_home.devices.omron_cuffs import OmronMemoryCuff, OmronTimedCuff
 from virtual_home.devices.peripheral import Entry, Peripheral, real_time
-from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.pushing import Cuff, EnhancedCuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.record_keeper import RecordKeeper
 from virtual_home.devices.transtek_scale import TranstekScale
 from virtual_home.devices.vendor_meters import CareSensMeter, ContourMeter, RenumberingMeter, VerioMeter
 from virtual_home.devices.yonker_cuff import YonkerCuff
@@ -43,6 +49,12 @@ KINDS: Final[dict[str, type[Peripheral]]] = {
     "and_scale": AndScale,
     "microlife": MicrolifeCuff,
     "yonker": YonkerCuff,
+    "enhanced_cuff": EnhancedCuff,
+    "continuous_oximeter": ContinuousOximeter,
+    "glucose_monitor": GlucoseMonitor,
+    "composition_scale": CompositionScale,
+    "beurer_scale": BeurerScale,
+    "health_sensor": HealthSensor,
     "mi_scale": MiScale,
     "mi_composition_scale": MiCompositionScale,
     "xiaomi_s400": S400,
@@ -111,17 +123,17 @@ class Home:
                 return self.ledger()
             case {"do": "forget_bonds", "device": str(key)}:
                 await self.devices[key].forget_bonds()
-                return True
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
-                return True
+            case {"do": "type_passkey", "device": str(key), "passkey": int(digits)}:
+                self.devices[key].panel.type_passkey(digits)
             case {"do": str(trick), "device": str(key), **rest} if trick in TRICKS:
                 return await self._trick(trick, key, rest)
-            case {"do": "deletions_asked", "device": str(key)}:
-                device = self.devices[key]
-                return device.deletions_asked if isinstance(device, GlucoseMeter) else 0
+            case {"do": "profile_changes" | "deletions_asked" as what, "device": str(key)}:
+                return _suffered(self.devices[key], what)
             case _:
                 raise ValueError(f"unknown command {asked!r}")
+        return True
 
     async def _trick(self, trick: str, key: str, rest: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
         """Let a device do what devices do now and then: measure unheard, or lose its connection."""
@@ -157,6 +169,13 @@ class Home:
         finally:
             self.listeners.discard(writer)
             writer.close()
+
+
+def _suffered(device: Peripheral, what: str) -> list[int] | int:
+    """Return what was done to a device that nobody may do."""
+    if what == "profile_changes":
+        return device.changed if isinstance(device, BeurerScale) else []
+    return device.deletions_asked if isinstance(device, RecordKeeper) else 0
 
 
 async def run_home(scenario: Scenario, radio: Path, control: Path) -> None:

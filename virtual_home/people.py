@@ -68,6 +68,10 @@ class Person:
         raw = self._means.weight_kg + self._random.gauss(0, _WEIGHT_SD)
         return {"weight": Decimal(round(raw * 20)) / 20}
 
+    def composition(self) -> dict[str, Decimal]:
+        """Return body weight (kg) and body fat (%)."""
+        return self.weight() | {"fat": Decimal(round(240 + self._random.gauss(0, 5))) / 10}
+
     def temperature(self) -> dict[str, Decimal]:
         """Return body temperature (degrees Celsius), in the steps of a thermometer."""
         return {"temperature": Decimal(round(366 + self._random.gauss(0, 2))) / 10}
@@ -95,6 +99,12 @@ class Person:
             "and_scale": self.weight,
             "microlife": self.blood_pressure,
             "yonker": self.blood_pressure,
+            "enhanced_cuff": self.blood_pressure,
+            "continuous_oximeter": self.oximetry,
+            "glucose_monitor": self.glucose,
+            "composition_scale": self.composition,
+            "beurer_scale": self.composition,
+            "health_sensor": self.blood_pressure,
             **dict.fromkeys(_SCALES, self.weight),
             **dict.fromkeys(_METERS, self.glucose),
         }[kind]

@@ -29,6 +29,7 @@ class Unit(StrEnum):
     OHM = "Ohm"
     KILOJOULE = "kJ"
     SECOND = "s"
+    MG_PER_DL_PER_MINUTE = "mg/dL/min"
 
 
 class Quantity(StrEnum):
@@ -40,6 +41,8 @@ class Quantity(StrEnum):
     BODY_COMPOSITION = "body_composition"
     BODY_TEMPERATURE = "body_temperature"
     PULSE_OXIMETRY = "pulse_oximetry"
+    CONTINUOUS_GLUCOSE = "continuous_glucose"  # of interstitial fluid, one of a session's many readings
+    PULSE_RATE = "pulse_rate"  # on its own, as a generic sensor may give it
 
 
 class Term(StrEnum):
@@ -66,6 +69,12 @@ class Term(StrEnum):
     BODY_TEMPERATURE = "body_temperature"
     OXYGEN_SATURATION = "oxygen_saturation"
     PULSE_AMPLITUDE_INDEX = "pulse_amplitude_index"
+    OXYGEN_SATURATION_FAST = "oxygen_saturation_fast"
+    OXYGEN_SATURATION_SLOW = "oxygen_saturation_slow"
+    PULSE_RATE_FAST = "pulse_rate_fast"
+    PULSE_RATE_SLOW = "pulse_rate_slow"
+    GLUCOSE_TREND = "glucose_trend"
+    GLUCOSE_QUALITY = "glucose_quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +137,10 @@ NOMENCLATURE: Final[dict[Term, Row]] = {
         150456, "MDC_PULS_OXIM_SAT_O2", ("59408-5", "2708-6"), (Unit.PERCENT,), "40", "100"
     ),
     Term.PULSE_AMPLITUDE_INDEX: _row(None, None, (), (Unit.PERCENT,), "0", "20"),
+    Term.OXYGEN_SATURATION_FAST: _row(None, None, (), (Unit.PERCENT,), "40", "100"),
+    Term.OXYGEN_SATURATION_SLOW: _row(None, None, (), (Unit.PERCENT,), "40", "100"),
+    Term.PULSE_RATE_FAST: _row(None, None, (), (Unit.PER_MINUTE,), "20", "250"),
+    Term.PULSE_RATE_SLOW: _row(None, None, (), (Unit.PER_MINUTE,), "20", "250"),
+    Term.GLUCOSE_TREND: _row(None, None, (), (Unit.MG_PER_DL_PER_MINUTE,), "-20", "20"),
+    Term.GLUCOSE_QUALITY: _row(None, None, (), (Unit.PERCENT,), "0", "100"),
 }

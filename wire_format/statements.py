@@ -74,6 +74,9 @@ class DeviceEventKind(StrEnum):
     VISIT_FAILED = "visit_failed"
     BOND_LOST = "bond_lost"  # one side forgot the keys, or another device uses its address: refused
     RECORDS_RENUMBERED = "records_renumbered"  # fewer records, or a lower sequence, than were seen before
+    CONSENT_REFUSED = "consent_refused"  # a user slot does not take the code that the home gave for it
+    USERS_LOST = "users_lost"  # the device says that it has no users: its batteries were changed
+    STREAM_THINNED = "stream_thinned"  # of a continuous stream only some readings were kept, as configured
 
 
 class DeviceEvent(Wire):

@@ -45,6 +45,7 @@ from wire_format.measurement import (
     Component,
     GlucoseContext,
     Measurement,
+    OximetryContext,
     Specimen,
 )
 from wire_format.nomenclature import NOMENCLATURE, PANEL_BLOOD_PRESSURE, Quantity, Term, Unit
@@ -70,7 +71,9 @@ class Surroundings:
 
 
 def is_patient_data(m: Measurement) -> bool:
-    """Tell whether a measurement says anything about a person."""
+    """Tell whether a measurement says anything about a person: no control solution, no demonstration."""
+    if isinstance(m.context, OximetryContext):
+        return not m.context.test_data
     return not (isinstance(m.context, GlucoseContext) and m.context.control_solution)
 
 

@@ -182,7 +182,7 @@ async def test_what_a_device_says_of_itself() -> None:
 
 async def test_a_device_without_the_characteristic_is_named() -> None:
     profile = load_profiles()["standard/blood_pressure"]
-    with pytest.raises(Misconfigured, match="offers none of 2A35"):
+    with pytest.raises(Misconfigured, match="offers none of 2B34, 2A35"):
         await GattPush().collect(ScriptedDevice(), visit_of(profile, Kept(), now))
 
 

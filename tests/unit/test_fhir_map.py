@@ -18,8 +18,17 @@ from cloud_bridge.connectors.fhir_work import changed_task
 from cloud_bridge.rules.base import Reading
 from tests.doubles.bridge_orders import BASE, CARE, alert_order, folded, order
 from tests.doubles.bridge_readings import CUFF, NOW, blood_pressure, reading
-from wire_format.measurement import Absent, Component, Failure, GlucoseContext, Meal, Remark, Specimen
-from wire_format.nomenclature import Quantity, Term, Unit
+from wire_format.measurement import (
+    Absent,
+    Component,
+    Failure,
+    GlucoseContext,
+    Meal,
+    OximetryContext,
+    Remark,
+    Specimen,
+)
+from wire_format.nomenclature import NOMENCLATURE, Quantity, Term, Unit
 
 
 def glucose(
@@ -282,6 +291,28 @@ def test_every_resource_is_valid_r4(folded_reading: Reading) -> None:
     assert bundle is not None
     for entry in bundle["entry"]:
         validate(entry["resource"])
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize("term", Term)
+def test_every_quantity_and_term_is_valid_r4(quantity: Quantity, term: Term) -> None:
+    """What a later standard brings needs no row here to be delivered."""
+    bundle = reading_bundle(order(single(quantity, term, NOMENCLATURE[term].units[0], "70")), test_data=True)
+    assert bundle is not None
+    for resource in (entry["resource"] for entry in bundle["entry"]):
+        validate(resource)
+        for special in resource.get("specialization", ()):
+            assert special["systemType"]["coding"][0]["code"]
+
+
+@pytest.mark.parametrize(
+    ("status", "given"), [(1 << 5, True), (1 << 10, False), (1 << 11, False), (None, True)]
+)
+def test_a_demonstration_is_no_patients(status: int | None, given: bool) -> None:
+    shown = single(Quantity.PULSE_OXIMETRY, Term.OXYGEN_SATURATION, Unit.PERCENT, "97").measurement
+    context = OximetryContext(measurement_status_bits=status, continuous=True)
+    bundle = reading_bundle(order(folded(shown.model_copy(update={"context": context}))), test_data=False)
+    assert (bundle is not None) == given
 
 
 def test_every_resource_of_an_alert_is_valid_r4() -> None:

@@ -16,7 +16,7 @@ from device_drivers.link import LinkLost
 from device_drivers.medfloat import MedFloat
 from device_drivers.profile import Decode, SequenceStep, StepKind, long_uuid
 from device_drivers.quantities.glucose import GlucoseMeasurement, GlucoseMeasurementContext
-from device_drivers.quantities.record_access import REPORT_ALL
+from device_drivers.quantities.record_access import report_all
 from wire_format.errors import MalformedPacket, Misconfigured
 from wire_format.measurement import Absent, GlucoseContext, Remark
 from wire_format.nomenclature import Term, Unit
@@ -134,7 +134,7 @@ def test_records_that_are_renumbered_with_each_measurement_are_not_filed_twice()
     first, ended, device = visited(DM30B, dm30b(104, 98))
     assert ended is None
     assert isinstance(device, ScriptedDevice)
-    assert [data for _, data in device.written] == [REPORT_ALL]
+    assert [data for _, data in device.written] == [report_all()]
     second, _, _ = visited(DM30B, dm30b(131, 104, 98))
     old, new = ({m.measurement_id for m in measured(sink)} for sink in (first, second))
     assert (len(old), len(new), old < new) == (2, 3, True)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 import hl7
@@ -47,6 +48,12 @@ def test_a_blood_pressure_is_a_valid_oru_r01() -> None:
     parsed = parse_message(message.text)
     assert parsed.validate()
     assert parsed.msh.msh_9.to_er7() == "ORU^R01^ORU_R01"
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_every_quantity_is_a_message(quantity: Quantity) -> None:
+    part = Component(term=Term.PULSE_RATE, unit=Unit.PER_MINUTE, value=Decimal(70))
+    assert lines(one(of(quantity, part)), "OBX")
 
 
 def test_every_value_of_a_blood_pressure() -> None:
