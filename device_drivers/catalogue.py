@@ -10,6 +10,12 @@ from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
+from device_drivers.drivers.serial_codefree import CodeFree
+from device_drivers.drivers.serial_freestyle_lite import FreeStyleLite
+from device_drivers.drivers.serial_freestyle_optium import FreeStyleOptium
+from device_drivers.drivers.serial_taidoc import TaiDoc
+from device_drivers.drivers.serial_ultra2 import Ultra2
+from device_drivers.drivers.serial_ultraeasy import UltraEasy
 from device_drivers.information import Information
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile, load_profiles, long_uuid
@@ -21,7 +27,14 @@ DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
 }
-SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
+SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {
+    "serial_ultra2": Ultra2(),
+    "serial_ultraeasy": UltraEasy(),
+    "serial_freestyle_lite": FreeStyleLite(),
+    "serial_freestyle_optium": FreeStyleOptium(),
+    "serial_codefree": CodeFree(),
+    "serial_taidoc": TaiDoc(),
+}
 ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {}
 
 _NAME: Final = 100

@@ -8,7 +8,7 @@ from device_drivers.decoding import DECODERS, Decoded
 from device_drivers.device_time import ClockComparison, Received, device_time, usable
 from device_drivers.driver import GatewayTime, Visit
 from wire_format.errors import Misconfigured
-from wire_format.identity import clockless_id, derived_id, record_id, stated_id
+from wire_format.identity import clockless_id, derived_id, record_id, stated_id, undated_id
 from wire_format.measurement import (
     DeviceTime,
     Measurement,
@@ -53,6 +53,9 @@ def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
         identity = record_id(device, quantity, key)
     elif time.stated is not None:
         identity = stated_id(device, quantity, time.stated, decoded.user, decoded.components)
+    elif stored:
+        digits = None if decoded.stamp is None else decoded.stamp.text
+        identity = undated_id(device, quantity, digits, decoded.user, decoded.components)
     else:
         identity = clockless_id(device, quantity, visit.boot_id, visit.number, ordinal, raw)
     return Measurement(
@@ -70,13 +73,17 @@ def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
     )
 
 
-def undecodable(visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int) -> Undecodable:
-    """Return bytes that no decoder understands, to be kept until one does."""
+def undecodable(  # noqa: PLR0913 - what is known of bytes that say nothing
+    visit: Visit, packet: RawPacket, reason: str, at: GatewayTime, ordinal: int, *, stored: bool = False
+) -> Undecodable:
+    """Return bytes that no decoder understands, to be kept until one does.
+
+    `stored` ones lie in the device's memory and come again at each visit: they are the same each time.
+    """
     time, _ = device_time(visit.profile, _received(at), visit.boot_id, visit.zone_offset_minutes, stamp=None)
+    visited = () if stored else (visit.boot_id, visit.number, ordinal)
     return Undecodable(
-        item_id=derived_id(
-            "undecodable", visit.device.device_id, visit.boot_id, visit.number, ordinal, packet
-        ),
+        item_id=derived_id("undecodable", visit.device.device_id, *visited, packet),
         device=visit.device,
         profile=visit.profile.name,
         raw=packet,

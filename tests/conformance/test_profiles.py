@@ -92,6 +92,7 @@ async def _visit(
     try:
         if profile.driver in SERIAL_DRIVERS:
             link = serial = SerialReplay(session, cut)
+            await serial_driver_of(profile).identify(serial, profile)
             await serial_driver_of(profile).collect(serial, visit)
         elif profile.driver in ADVERT_DRIVERS:
             link = adverts = AdvertReplay(session, cut)
