@@ -34,13 +34,17 @@ class Refused(Rejected):
 
 
 class SerialProtocol(BaseModel):
-    """What every driver of a cable must know: the speed, and patience with one short answer."""
+    """What every driver of a cable must know: the speed, and patience with one short answer.
+
+    A meter that `speaks_first` can only be listened for: its cable is never left alone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     baud_rate: Literal[9600, 19200, 38400]
     answer_s: Decimal = Field(default=Decimal(2), gt=0)
     tries: int = Field(default=3, ge=1, le=5)
+    speaks_first: bool = False
 
 
 def forgotten(_data: bytes, _reason: str) -> None:

@@ -10,13 +10,15 @@ from typing import Any, Final
 
 from device_drivers.catalogue import Catalogue
 from edge_agent.ble_link import BleRadio
+from edge_agent.cables import Cables
 from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
-from edge_agent.config import Config, VirtualRadio
+from edge_agent.config import Config, SerialSection, VirtualRadio
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
 from edge_agent.publisher import Gateway, Publisher
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
+from edge_agent.serial_visit import SerialVisitor
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step, StepObserver, nobody
 from edge_agent.visit import Home, Visitor
@@ -89,6 +91,7 @@ class Agent:
     line: MqttLine
     home: Home
     log: Log
+    cables: SerialVisitor | None = None
     _said: int = 0
     _rounds: int = 0
     _looked_after_at: float = 0.0
@@ -105,6 +108,8 @@ class Agent:
                 tasks.create_task(self._line())
                 tasks.create_task(self.publisher.run())
                 tasks.create_task(scanner.run())
+                if self.cables is not None:
+                    tasks.create_task(self.cables.run(tasks.create_task))
                 tasks.create_task(self._housekeeping())
                 tasks.create_task(notifier.feed(self._works))
                 notifier.send("READY=1")
@@ -179,12 +184,13 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
         sealer,
         voice,
         Devices.open(config.state / "devices.json", config.device, config.adopt),
-        Catalogue(enabled=config.profiles.enable),
+        # A profile that a cable names is meant to be used.
+        Catalogue(enabled=(*config.profiles.enable, *(c.profile for c in config.cable if c.profile))),
         config.visits,
         log,
         watch,
     )
-    return Agent(config, outbox, clock, voice, publisher, line, home, log)
+    return Agent(config, outbox, clock, voice, publisher, line, home, log, _cables(config, home))
 
 
 async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
@@ -197,6 +203,14 @@ async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody
         if backends.close is not None:
             await backends.close()
     log.info("agent_ended")
+
+
+def _cables(config: Config, home: Home) -> SerialVisitor | None:
+    """Return the visitor of serial meters; None where nothing serial is configured."""
+    if config.serial is None and not config.cable:
+        return None
+    cables = Cables(config.cable, home.catalogue, adopting=None not in {config.adopt, config.serial})
+    return SerialVisitor(home, cables, config.serial or SerialSection())
 
 
 class _Watch:

@@ -18,7 +18,7 @@ from device_drivers.driver import Visit
 from device_drivers.information import Information
 from device_drivers.link import SerialLink
 from device_drivers.profile import DeviceProfile
-from device_drivers.serial_dialogue import Dialogue, NoAnswer, SerialProtocol
+from device_drivers.serial_dialogue import QUIET_S, Dialogue, NoAnswer, SerialProtocol
 from device_drivers.serial_layouts.ultra2 import (
     Ultra2Line,
     Ultra2Record,
@@ -101,6 +101,17 @@ async def _dump(meter: _Meter, records: StoredRecords) -> None:
             data = await meter.line(float(records.visit.profile.records.idle_s))
         except TimeoutError:
             raise NoAnswer(f"The meter fell silent after {number} of {count} records.") from None
+        _take(data, records)
+    await _rest(meter, count, records)
+
+
+async def _rest(meter: _Meter, most: int, records: StoredRecords) -> None:
+    """Take what comes behind the announced number: a line that was said twice must not hide the last one."""
+    for _ in range(most):
+        try:
+            data = await meter.line(QUIET_S)
+        except TimeoutError:
+            return
         _take(data, records)
 
 

@@ -96,7 +96,7 @@ def test_an_unknown_driver_or_name_is_refused() -> None:
 
 def test_a_profile_is_short_and_its_hash_is_that_of_its_file() -> None:
     profiles = load_profiles()
-    assert len({p.content_hash for p in profiles.values()}) == len(profiles) == 7
+    assert len({p.content_hash for p in profiles.values()}) == len(profiles) >= 7
     assert long_uuid("00000000-0002-11E2-9E96-0800200C9A66") == "00000000-0002-11e2-9e96-0800200c9a66"
 
 

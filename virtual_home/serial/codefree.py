@@ -8,6 +8,7 @@ from device_drivers.date_time import DateTime
 from device_drivers.serial_layouts.codefree import (
     FROM_METER,
     HEAD,
+    STX,
     CodeFreeCount,
     CodeFreeFrame,
     CodeFreeRecord,
@@ -34,6 +35,7 @@ class CodeFreeMeter(SerialMeter):
         return bytes(CodeFreeFrame(FROM_METER, message))
 
     def _answers(self) -> Iterator[bytes]:
+        self.skip_to(STX)
         while len(self.heard) > HEAD and len(self.heard) >= HEAD + self.heard[2]:
             message = CodeFreeFrame.from_bytes(self.taken(HEAD + self.heard[2])).message
             if message == b"\x10\x40":

@@ -9,6 +9,7 @@ from device_drivers.date_time import DateTime
 from device_drivers.serial_layouts.lifescan import (
     HIGH,
     LOW,
+    STX,
     LifeScanFrame,
     Link,
     UltraEasyRecord,
@@ -84,10 +85,12 @@ class UltraEasyMeter(SerialMeter):
     expected: int = 0
 
     def _answers(self) -> Iterator[bytes]:
+        self.skip_to(STX)
         while len(self.heard) > 1 and len(self.heard) >= self.heard[1]:
             try:
                 frame = LifeScanFrame.from_bytes(self.taken(max(self.heard[1], 1)))
             except MalformedPacket:
+                self.skip_to(STX)
                 continue
             yield from self._answer(frame)
 

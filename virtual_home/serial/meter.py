@@ -76,6 +76,11 @@ class SerialMeter(ABC):
     def _answers(self) -> Iterator[bytes]:
         """Take the whole requests out of `heard`, and answer them."""
 
+    def skip_to(self, start: int) -> None:
+        """Forget what comes before the byte that a frame begins with."""
+        place = self.heard.find(start)
+        self.taken(len(self.heard) if place < 0 else place)
+
     def taken(self, length: int) -> bytes:
         """Take bytes out of `heard`."""
         part = bytes(self.heard[:length])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_drivers.date_time import DateTime
-from device_drivers.serial_layouts.taidoc import LENGTH, TaiDocFrame, TaiDocResult, TaiDocTime
+from device_drivers.serial_layouts.taidoc import LENGTH, STX, TaiDocFrame, TaiDocResult, TaiDocTime
 from virtual_home.serial.meter import Result, SerialMeter
 from wire_format.errors import MalformedPacket
 
@@ -23,6 +23,7 @@ class TaiDocMeter(SerialMeter):
     model: int = 0x4277
 
     def _answers(self) -> Iterator[bytes]:
+        self.skip_to(STX)
         while len(self.heard) >= LENGTH:
             try:
                 frame = TaiDocFrame.from_bytes(self.taken(LENGTH))
