@@ -16,11 +16,8 @@ from wire_format.errors import MalformedPacket, Rejected, Unreachable
 
 A = TypeVar("A")
 
-QUIET_S: Final = 0.3
-"""After so much silence a meter has nothing more to say to an old question."""
-
 _LONGEST_NOISE: Final = 200
-"""How many times a meter that goes on talking is waited for: a minute."""
+"""How many times a meter that goes on talking is waited for: a minute, as a rule."""
 
 _NOTHING: Final = b"\r\n\0"
 
@@ -36,13 +33,15 @@ class Refused(Rejected):
 class SerialProtocol(BaseModel):
     """What every driver of a cable must know: the speed, and patience with one short answer.
 
-    A meter that `speaks_first` can only be listened for: its cable is never left alone.
+    After `quiet_s` of silence it has nothing more to say to an old question. A meter that `speaks_first` can
+    only be listened for: its cable is never left alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     baud_rate: Literal[9600, 19200, 38400]
     answer_s: Decimal = Field(default=Decimal(2), gt=0)
+    quiet_s: Decimal = Field(default=Decimal("0.3"), gt=0)
     tries: int = Field(default=3, ge=1, le=5)
     speaks_first: bool = False
 
@@ -89,7 +88,7 @@ class Dialogue:
             heard = await self.link.discard()
             self._keep(heard, reason)
             said += heard
-            await asyncio.sleep(QUIET_S)
+            await asyncio.sleep(float(self.protocol.quiet_s))
             if not heard:
                 break
         return said
@@ -116,5 +115,5 @@ def _silence(what: str) -> str:
 
 def _strange(what: str) -> MalformedPacket:
     return MalformedPacket(
-        f"The answer to {what} follows no frame: the profile or its baud rate is another meter's."
+        f"The answer to {what} is no whole frame: the meter stopped, or is not of this profile and speed."
     )

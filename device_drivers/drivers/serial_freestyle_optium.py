@@ -5,8 +5,9 @@ often lost, hence the attempts.
 """
 
 import datetime as dt
+from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
@@ -23,6 +24,8 @@ from wire_format.errors import MalformedPacket
 
 _DONE: Final = b"CMD OK\r\n"
 _END: Final = b"\r\n"
+
+A = TypeVar("A")
 
 
 class Command(Enum):
@@ -42,7 +45,7 @@ class FreeStyleOptium:
         """Ask for the serial number and the version."""
         dialogue = Dialogue(link, profile.protocol_as(SerialProtocol))
         await link.line(dialogue.protocol.baud_rate)
-        said = await _information(dialogue)
+        said = await _ask(dialogue, Command.INFORMATION, _information)
         return Information("Abbott", "FreeStyle Optium", said["S/N"], said["Ver"].split("\t")[0], None)
 
     async def collect(self, link: SerialLink, visit: Visit) -> None:
@@ -56,25 +59,24 @@ class FreeStyleOptium:
             records.complete()
 
             async def set_clock(local: dt.datetime) -> DateTime:
-                await _ask(dialogue, Command.SET_CLOCK, local.strftime(",%m,%d,%y,%H,%M"))
+                await _ask(dialogue, Command.SET_CLOCK, bytes, local.strftime(",%m,%d,%y,%H,%M"))
                 return await _clock(dialogue)
 
             await records.keep_clock(set_clock)
 
 
-async def _ask(dialogue: Dialogue, command: Command, operand: str = "") -> bytes:
-    """Return what a command answers before its "CMD OK"."""
+async def _ask(dialogue: Dialogue, command: Command, decode: Callable[[bytes], A], operand: str = "") -> A:
+    """Return what `decode` reads in the answer to a command, up to and with its "CMD OK"."""
 
-    async def attempt() -> bytes:
+    async def attempt() -> A:
         await dialogue.link.send(command.value + operand.encode() + _END)
-        return (await dialogue.link.until(_DONE, dialogue.answer_s)).removesuffix(_DONE)
+        return dialogue.decoded(await dialogue.link.until(_DONE, dialogue.answer_s), decode)
 
     return await dialogue.ask(command.value.decode(), attempt)
 
 
-async def _information(dialogue: Dialogue) -> dict[str, str]:
+def _information(answer: bytes) -> dict[str, str]:
     """Return what the meter says of itself, by its own names: S/N, Ver, Clock and others."""
-    answer = await _ask(dialogue, Command.INFORMATION)
     pairs = [line.partition(":\t") for line in answer.decode("ascii", "ignore").splitlines()]
     said = {name: value for name, _, value in pairs if value}
     if not {"S/N", "Ver", "Clock"} <= said.keys():
@@ -83,5 +85,7 @@ async def _information(dialogue: Dialogue) -> dict[str, str]:
 
 
 async def _clock(dialogue: Dialogue) -> DateTime:
-    said = await _information(dialogue)
-    return dialogue.decoded(said["Clock"].encode(), FreeStyleClock.from_bytes).stamp
+    def shown(answer: bytes) -> DateTime:
+        return FreeStyleClock.from_bytes(_information(answer)["Clock"].encode()).stamp
+
+    return await _ask(dialogue, Command.INFORMATION, shown)

@@ -7,8 +7,9 @@ Algorithm of a visit:
 """
 
 import datetime as dt
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
@@ -18,13 +19,14 @@ from device_drivers.driver import Visit
 from device_drivers.information import Information
 from device_drivers.link import SerialLink
 from device_drivers.profile import DeviceProfile
-from device_drivers.serial_dialogue import QUIET_S, Dialogue, NoAnswer, SerialProtocol
+from device_drivers.serial_dialogue import Dialogue, NoAnswer, SerialProtocol
 from device_drivers.serial_layouts.ultra2 import (
     Ultra2Line,
     Ultra2Record,
     record_count,
     serial_number,
     shown_clock,
+    software_version,
 )
 from device_drivers.stored_records import StoredRecords
 from wire_format.errors import MalformedPacket
@@ -32,7 +34,8 @@ from wire_format.measurement import GlucoseContext
 from wire_format.nomenclature import Quantity
 
 _ATTENTION: Final = b"\x11\r"
-_VERSION: Final = "?"
+
+A = TypeVar("A")
 
 
 class Command(StrEnum):
@@ -54,8 +57,8 @@ class Ultra2:
         """Ask for the serial number and the version."""
         meter = _Meter(Dialogue(link, profile.protocol_as(SerialProtocol)))
         await link.line(meter.dialogue.protocol.baud_rate)
-        serial = serial_number(await meter.ask(Command.SERIAL))
-        version = (await meter.ask(Command.VERSION)).text.removeprefix(_VERSION)
+        serial = await meter.ask(Command.SERIAL, serial_number)
+        version = await meter.ask(Command.VERSION, software_version)
         return Information("LifeScan", "OneTouch Ultra2", serial, version, None)
 
     async def collect(self, link: SerialLink, visit: Visit) -> None:
@@ -63,7 +66,7 @@ class Ultra2:
         with StoredRecords(visit) as records:
             meter = _Meter(Dialogue(link, visit.profile.protocol_as(SerialProtocol), records.noise))
             before = visit.now()
-            records.compare(shown_clock(await meter.ask(Command.CLOCK)), before)
+            records.compare(await meter.ask(Command.CLOCK, shown_clock), before)
             await _dump(meter, records)
             records.complete()
             await records.keep_clock(meter.set_clock)
@@ -73,12 +76,15 @@ class _Meter:
     def __init__(self, dialogue: Dialogue) -> None:
         self.dialogue = dialogue
 
-    async def ask(self, command: Command, operand: str = "") -> Ultra2Line:
-        """Send a command and return the line that answers it."""
+    async def ask(self, command: Command, said: Callable[[Ultra2Line], A], operand: str = "") -> A:
+        """Send a command and return what `said` reads in the line that answers it."""
 
-        async def attempt() -> Ultra2Line:
+        def decode(data: bytes) -> A:
+            return said(Ultra2Line.from_bytes(data))
+
+        async def attempt() -> A:
             await self.dialogue.link.send(_ATTENTION + f"{command}{operand}\r".encode())
-            return self.dialogue.decoded(await self.line(self.dialogue.answer_s), Ultra2Line.from_bytes)
+            return self.dialogue.decoded(await self.line(self.dialogue.answer_s), decode)
 
         return await self.dialogue.ask(command.value, attempt)
 
@@ -91,11 +97,11 @@ class _Meter:
 
     async def set_clock(self, local: dt.datetime) -> DateTime:
         """Set the clock; the answer shows it."""
-        return shown_clock(await self.ask(Command.SET_CLOCK, local.strftime("%m/%d/%y %H:%M:%S")))
+        return await self.ask(Command.SET_CLOCK, shown_clock, local.strftime("%m/%d/%y %H:%M:%S"))
 
 
 async def _dump(meter: _Meter, records: StoredRecords) -> None:
-    count = record_count(await meter.ask(Command.DUMP))
+    count = await meter.ask(Command.DUMP, record_count)
     for number in range(count):
         try:
             data = await meter.line(float(records.visit.profile.records.idle_s))
@@ -109,7 +115,7 @@ async def _rest(meter: _Meter, most: int, records: StoredRecords) -> None:
     """Take what comes behind the announced number: a line that was said twice must not hide the last one."""
     for _ in range(most):
         try:
-            data = await meter.line(QUIET_S)
+            data = await meter.line(float(meter.dialogue.protocol.quiet_s))
         except TimeoutError:
             return
         _take(data, records)

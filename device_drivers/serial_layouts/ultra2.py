@@ -59,6 +59,13 @@ def serial_number(line: Ultra2Line) -> str:
     return found[1]
 
 
+def software_version(line: Ultra2Line) -> str:
+    """Return the version of an answer to DM?."""
+    if not line.text.startswith("?"):
+        raise MalformedPacket("Ultra2: the answer is no version.")
+    return line.text[1:].strip()
+
+
 def shown_clock(line: Ultra2Line) -> DateTime:
     """Return the digits of an answer to DMF or DMT."""
     found = _SHOWN.fullmatch(line.text)
