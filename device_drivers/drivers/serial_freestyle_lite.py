@@ -38,7 +38,7 @@ class FreeStyleLite:
         dialogue = Dialogue(link, profile.protocol_as(SerialProtocol))
         await link.line(dialogue.protocol.baud_rate)
         memory = await memory_of(dialogue, Command.MEMORY.value, float(profile.records.first_s))
-        return Information("Abbott", "FreeStyle Lite", memory.serial, memory.version, None)
+        return Information("Abbott", "FreeStyle Lite", memory.serial, memory.version.strip(), None)
 
     async def collect(self, link: SerialLink, visit: Visit) -> None:
         """Read the whole memory, and the clock that stands at its head."""

@@ -155,7 +155,7 @@ class FreeStyleMemory:
         count = _ascii(lines[3]).strip()
         if not (count.isdecimal() and int(count) == len(records)):
             raise MalformedPacket(f"FreeStyle memory: it has {len(records)} records, and announced others.")
-        return cls(_ascii(lines[0]), _ascii(lines[1]).strip(), FreeStyleClock.from_bytes(lines[2]), records)
+        return cls(_ascii(lines[0]), _ascii(lines[1]), FreeStyleClock.from_bytes(lines[2]), records)
 
     def __bytes__(self) -> bytes:
         head = [b"", self.serial.encode(), self.version.encode(), bytes(self.clock)]

@@ -25,6 +25,11 @@ from device_drivers.quantities.glucose import GlucoseFeature, GlucoseMeasurement
 from device_drivers.quantities.oximetry import PlxSpotCheck
 from device_drivers.quantities.record_access import RecordAccess
 from device_drivers.quantities.temperature import TemperatureMeasurement
+from device_drivers.serial_layouts.codefree import CodeFreeCount, CodeFreeFrame, CodeFreeRecord
+from device_drivers.serial_layouts.freestyle import FreeStyleClock, FreeStyleMemory, FreeStyleRecord
+from device_drivers.serial_layouts.lifescan import LifeScanFrame, UltraEasyRecord
+from device_drivers.serial_layouts.taidoc import TaiDocFrame, TaiDocResult, TaiDocTime
+from device_drivers.serial_layouts.ultra2 import Ultra2Line, Ultra2Record
 from wire_format.errors import MalformedPacket
 
 SHAPES: Final[tuple[type[Any], ...]] = (
@@ -39,14 +44,28 @@ SHAPES: Final[tuple[type[Any], ...]] = (
     PlxSpotCheck,
     CurrentTime,
     RecordAccess,
+    LifeScanFrame,
+    UltraEasyRecord,
+    Ultra2Line,
+    Ultra2Record,
+    FreeStyleClock,
+    FreeStyleRecord,
+    FreeStyleMemory,
+    CodeFreeFrame,
+    CodeFreeCount,
+    CodeFreeRecord,
+    TaiDocFrame,
+    TaiDocTime,
+    TaiDocResult,
 )
-LONGEST: Final = 40
-CAPTURES: Final = Path(__file__).parents[1] / "captures" / "standard.json"
+LONGEST: Final = 80
+CAPTURES: Final = Path(__file__).parents[1] / "captures"
 
 
 def seeds() -> list[bytes]:
     """Return the packets of the captures."""
-    return [bytes.fromhex(c["hex"]) for c in json.loads(CAPTURES.read_text()) if c.get("hex")]
+    kept = [c for path in sorted(CAPTURES.glob("*.json")) for c in json.loads(path.read_text())]
+    return [bytes.fromhex(c["hex"]) if c.get("hex") else c["ascii"].encode() for c in kept]
 
 
 def damaged(packet: bytes, chance: random.Random) -> bytes:
