@@ -91,8 +91,9 @@ class _Meter:
     async def line(self, within_s: float) -> bytes:
         """Return the next line that is not empty."""
         line = b""
-        while not line.strip(b"\r\n\0"):
-            line = await self.dialogue.link.until(b"\r", within_s, most=256)
+        while not line.strip(b"\r"):
+            # A line feed, if there is one, ends the line before.
+            line = (await self.dialogue.link.until(b"\r", within_s, most=256)).lstrip(b"\n\0")
         return line
 
     async def set_clock(self, local: dt.datetime) -> DateTime:

@@ -144,9 +144,9 @@ class _Meter:
         self.sent = 1 - (self.sent or 0)
         for _ in range(_MOST_FRAMES):
             frame = await self._frame()
-            if frame.link & Link.DISCONNECT:
+            if frame.link & Link.DISCONNECT and not frame.link & Link.ACKNOWLEDGE:
                 raise MalformedPacket("UltraEasy: the meter ended the connection.")
-            if not frame.message:
+            if not frame.message:  # an acknowledgement, of the disconnection too if it is said twice
                 continue
             fresh = frame.link & Link.SENT == self.expected
             if fresh:

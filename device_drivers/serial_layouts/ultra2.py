@@ -34,7 +34,7 @@ class Ultra2Line:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Decode a line up to and with CR; raises `MalformedPacket` if its sum is wrong or missing."""
-        found = _LINE.fullmatch(data.lstrip(b"\n"))
+        found = _LINE.fullmatch(data)
         if found is None:
             raise MalformedPacket("Ultra2 line: it does not end in a checksum.")
         if line_sum(found[1]) != int(found[2], 16):
