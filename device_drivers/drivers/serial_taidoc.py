@@ -84,8 +84,7 @@ class TaiDoc:
             protocol = visit.profile.protocol_as(TaiDocProtocol)
             dialogue = Dialogue(link, protocol, records.noise)
             before = visit.now()
-            clock = await _ask(dialogue, Command.CLOCK)
-            records.compare(TaiDocTime.from_bytes(clock.data).stamp, before)
+            records.compare(await _clock(dialogue), before)
             count = int.from_bytes((await _ask(dialogue, Command.COUNT)).data[:2], "little")
             for index in range(count):
                 chosen = index.to_bytes(2, "little") + bytes(2)
@@ -95,10 +94,15 @@ class TaiDoc:
             records.complete()
 
             async def set_clock(local: dt.datetime) -> DateTime:
-                answer = await _ask(dialogue, Command.SET_CLOCK, bytes(TaiDocTime.of(local)))
-                return TaiDocTime.from_bytes(answer.data).stamp
+                # The answer only repeats what was asked.
+                await _ask(dialogue, Command.SET_CLOCK, bytes(TaiDocTime.of(local)))
+                return await _clock(dialogue)
 
             await records.keep_clock(set_clock)
+
+
+async def _clock(dialogue: Dialogue) -> DateTime:
+    return TaiDocTime.from_bytes((await _ask(dialogue, Command.CLOCK)).data).stamp
 
 
 async def _ask(

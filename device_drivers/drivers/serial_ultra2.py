@@ -97,8 +97,9 @@ class _Meter:
         return line
 
     async def set_clock(self, local: dt.datetime) -> DateTime:
-        """Set the clock; the answer shows it."""
-        return await self.ask(Command.SET_CLOCK, shown_clock, local.strftime("%m/%d/%y %H:%M:%S"))
+        """Set the clock, and read it back."""
+        await self.ask(Command.SET_CLOCK, shown_clock, local.strftime("%m/%d/%y %H:%M:%S"))
+        return await self.ask(Command.CLOCK, shown_clock)
 
 
 async def _dump(meter: _Meter, records: StoredRecords) -> None:

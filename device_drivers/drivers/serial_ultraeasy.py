@@ -71,7 +71,7 @@ class UltraEasy:
         with StoredRecords(visit) as records:
             meter = _Meter(Dialogue(link, visit.profile.protocol_as(SerialProtocol), records.noise))
             before = visit.now()
-            records.compare(clock_digits(_seconds(await meter.ask(Command.CLOCK))), before)
+            records.compare(await meter.clock(), before)
             for index in range(await meter.count()):
                 await _read(meter, index, records)
             records.complete()
@@ -114,10 +114,14 @@ class _Meter:
                 return int.from_bytes(number, "little")
         raise MalformedPacket("UltraEasy: the answer is no number of records.")
 
+    async def clock(self) -> DateTime:
+        """Return what the clock shows."""
+        return clock_digits(_seconds(await self.ask(Command.CLOCK)))
+
     async def set_clock(self, local: dt.datetime) -> DateTime:
-        """Set the clock; the answer shows it."""
-        operand = clock_seconds(local).to_bytes(4, "little")
-        return clock_digits(_seconds(await self.ask(Command.SET_CLOCK, operand)))
+        """Set the clock, and read it back: the answer only repeats what was asked."""
+        await self.ask(Command.SET_CLOCK, clock_seconds(local).to_bytes(4, "little"))
+        return await self.clock()
 
     async def _answer(self, command: Command, operand: bytes) -> bytes:
         async def attempt() -> bytes:

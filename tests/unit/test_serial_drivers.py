@@ -1,15 +1,13 @@
 """Drivers of serial meters against meters that refuse, repeat themselves, doubt, or are somebody else."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
 from device_drivers.capture import Kind, capture_of
-from device_drivers.catalogue import SERIAL_DRIVERS, Catalogue, serial_driver_of
-from device_drivers.date_time import DateTime
-from device_drivers.driver import GatewayTime
+from device_drivers.catalogue import serial_driver_of
 from device_drivers.drivers import (
     serial_codefree,
     serial_freestyle_lite,
@@ -19,77 +17,25 @@ from device_drivers.drivers import (
     serial_ultraeasy,
 )
 from device_drivers.information import Information
-from device_drivers.profile import DeviceProfile
 from device_drivers.serial_dialogue import NoAnswer, Refused
 from device_drivers.serial_layouts.codefree import CodeFreeFrame
 from device_drivers.serial_layouts.lifescan import LifeScanFrame, Link
 from device_drivers.serial_layouts.taidoc import TaiDocFrame, TaiDocResult
 from device_drivers.serial_layouts.ultra2 import Ultra2Line
-from tests.doubles.direct_link import Direct
+from tests.doubles.direct_link import PROFILES, Direct, Outcome, once
 from tests.doubles.serial_street import METERS, NOON, memory, meter
 from virtual_home.serial.codefree import CodeFreeMeter
-from virtual_home.serial.lifescan import Ultra2Meter, UltraEasyMeter
-from virtual_home.serial.meter import Result, SerialMeter
+from virtual_home.serial.lifescan import UltraEasyMeter
+from virtual_home.serial.meter import Result
 from virtual_home.serial.taidoc import TaiDocMeter
-from wire_format.errors import KitelineError, MalformedPacket
-from wire_format.measurement import ClockTrust, Measurement, Remark
-from wire_format.statements import DeviceEvent, DeviceEventKind, Undecodable
+from wire_format.errors import MalformedPacket
 
-from gatt_link import Kept, visit_of
 from virtual_time import virtually
 
 every_family = pytest.mark.parametrize("profile", METERS)
 ULTRA2, EASY = "lifescan/onetouch_ultra2", "lifescan/onetouch_ultraeasy"
 LITE, OPTIUM = "abbott/freestyle_lite", "abbott/freestyle_optium"
 CODEFREE, TAIDOC = "sd_biosensor/codefree", "taidoc/td42xx"
-PROFILES = {n: p for n, p in Catalogue().profiles.items() if p.driver in SERIAL_DRIVERS}
-KNOWN = GatewayTime(NOON, 50, 1_000_000_000)
-Alter = Callable[[Sequence[bytes]], Sequence[bytes]]
-
-
-class Outcome:
-    """One visit: who answered, what was kept, how it ended."""
-
-    def __init__(self, name: str, of: SerialMeter, alter: Alter = list, now: GatewayTime = KNOWN) -> None:
-        self.sink, self.said, self.ended = Kept(), None, None
-        virtually(self._visit(PROFILES[name], of, alter, now))
-
-    async def _visit(self, profile: DeviceProfile, of: SerialMeter, alter: Alter, now: GatewayTime) -> None:
-        self.link = Direct(of, alter)
-        driver = serial_driver_of(profile)
-        self.said: Information | None
-        self.ended: KitelineError | None
-        try:
-            self.said = await driver.identify(self.link, profile)
-            await driver.collect(self.link, visit_of(profile, self.sink, lambda: now))
-        except KitelineError as error:
-            self.ended = error
-
-    @property
-    def measured(self) -> list[Measurement]:
-        return [r for r in self.sink.readings if isinstance(r, Measurement)]
-
-    @property
-    def strays(self) -> list[Undecodable]:
-        return [r for r in self.sink.readings if isinstance(r, Undecodable)]
-
-    @property
-    def events(self) -> list[DeviceEvent]:
-        return [r for r in self.sink.readings if isinstance(r, DeviceEvent)]
-
-
-def once(change: Callable[[bytes], bytes], at: int) -> Alter:
-    """Change the answer number `at`."""
-    seen = [0]
-
-    def alter(parts: Sequence[bytes]) -> list[bytes]:
-        out = []
-        for part in parts:
-            seen[0] += 1
-            out.append(change(part) if seen[0] == at else part)
-        return out
-
-    return alter
 
 
 @every_family
@@ -358,86 +304,6 @@ def test_a_taidoc_without_a_serial_number() -> None:
     assert one.said == Information("TaiDoc", "TD-4277", None, None, None)
 
 
-SETTABLE = [ULTRA2, EASY, OPTIUM, TAIDOC]
-
-
-@pytest.mark.parametrize("profile", SETTABLE)
-def test_a_clock_is_set_after_the_records_and_read_back(profile: str) -> None:
-    of = meter(profile)
-    of.offset = dt.timedelta(hours=-8)
-    one = Outcome(profile, of)
-    assert [e.kind for e in one.events] == [DeviceEventKind.CLOCK_SET]
-    assert one.sink.readings[-1] == one.events[0]
-    assert {m.time.trust for m in one.measured} == {ClockTrust.COMPARED}
-    assert Outcome(profile, of).events == []
-
-
-@pytest.mark.parametrize("profile", SETTABLE)
-def test_a_clock_that_does_not_take_the_time_is_told_of(profile: str) -> None:
-    of = meter(profile)
-    of.offset = dt.timedelta(hours=-8)
-    of.set_clock = lambda _shown: None  # type: ignore[method-assign] # a meter that ignores it
-    one = Outcome(profile, of)
-    kinds = [e.kind for e in one.events]
-    # An UltraEasy and a TaiDoc echo what they were told, and cannot be seen through.
-    echoes = profile in {EASY, TAIDOC}
-    assert kinds == [DeviceEventKind.CLOCK_SET if echoes else DeviceEventKind.CLOCK_REFUSED]
-
-
-def test_a_meter_that_refuses_its_clock_keeps_its_records() -> None:
-    @dataclass
-    class Stubborn(UltraEasyMeter):
-        def _said(self, asked: bytes) -> bytes:
-            return b"\x05\x08" if asked[1:3] == b"\x20\x01" else super()._said(asked)
-
-    of = Stubborn("ABC1234X", lambda: NOON, memory=memory(3), offset=dt.timedelta(days=2))
-    one = Outcome(EASY, of)
-    assert one.ended is None
-    (event,) = one.events
-    assert event.kind is DeviceEventKind.CLOCK_REFUSED
-    assert event.detail == "The meter refused SET_CLOCK with status 08."
-    assert len(one.measured) == 3
-
-
-def test_a_gateway_that_does_not_know_the_time_sets_no_clock() -> None:
-    of = meter(ULTRA2)
-    of.offset = dt.timedelta(hours=-8)
-    one = Outcome(ULTRA2, of, now=GatewayTime(NOON, None, 1))
-    assert one.events == []
-    assert of.clock_settings == 0
-    assert {m.time.trust for m in one.measured} == {ClockTrust.STATED}
-
-
-def test_records_without_a_usable_time_are_the_same_at_each_visit() -> None:
-    @dataclass
-    class Lost(METERS[OPTIUM][0]):  # type: ignore[misc]
-        def _record(self, result: Result) -> object:
-            return replace(super()._record(result), status=0x02)
-
-    def read() -> Outcome:
-        return Outcome(OPTIUM, Lost("XABC123-X4567", lambda: NOON, deaf_for=0, memory=memory(3)))
-
-    first, second = read(), read()
-    ids = [m.measurement_id for m in first.measured]
-    assert len(set(ids)) == 3
-    assert ids == [m.measurement_id for m in second.measured]
-    for m in first.measured:
-        assert m.time.stated is m.time.measured is None
-        assert Remark.CLOCK_UNSET in m.remarks
-
-
-def test_a_clock_of_no_calendar_leaves_records_to_their_word() -> None:
-    @dataclass
-    class Thirteen(TaiDocMeter):
-        def _said(self, asked: TaiDocFrame) -> bytes:
-            month = (26 << 9 | 13 << 5 | 1).to_bytes(2, "little")
-            return month + bytes(2) if asked.command == 0x23 else super()._said(asked)
-
-    one = Outcome(TAIDOC, Thirteen("4277123456789012", lambda: NOON, memory=memory(2)))
-    assert {m.time.trust for m in one.measured} == {ClockTrust.STATED}
-    assert [e.kind for e in one.events] == [DeviceEventKind.CLOCK_SET]
-
-
 def test_an_optium_whose_answer_lacks_something_is_asked_again_and_named() -> None:
     one = Outcome(OPTIUM, meter(OPTIUM), lambda parts: [p.replace(b"Clock", b"Cloud") for p in parts])
     assert "lacks a serial number or a clock" in str(one.ended)
@@ -454,16 +320,3 @@ def test_a_meter_that_babbles_for_ever_is_left() -> None:
 
     with pytest.raises(MalformedPacket, match="no whole frame"):
         virtually(ask())
-
-
-def test_digits_are_kept_as_given() -> None:
-    assert DateTime.from_digits(2026, 13, 40, 25, 61, 0).stated is None
-
-
-def test_the_seconds_of_an_ultra2_are_compared() -> None:
-    of = meter(ULTRA2)
-    assert isinstance(of, Ultra2Meter)
-    of.offset = dt.timedelta(seconds=30)
-    (first, *_) = Outcome(ULTRA2, of).measured
-    assert first.time.clock_offset_ms == 30_000
-    assert first.time.trust is ClockTrust.SYNCHRONISED
