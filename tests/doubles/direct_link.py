@@ -1,4 +1,4 @@
-"""A `SerialLink` straight to a simulated meter, in no time: what is not there has timed out. Visits over it."""
+"""A `SerialLink` straight to a simulated meter, in no time, and visits over it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -137,6 +137,18 @@ async def test_a_cable_pulled_anywhere_loses_and_doubles_nothing(tmp_path: Path,
         assert len({m.measurement_id for m in at.measured()}) == 60
 
 
+async def test_a_cable_that_is_plugged_in_again_is_visited_at_once(tmp_path: Path) -> None:
+    one, path = meter("lifescan/onetouch_ultra2"), tmp_path / "tty"
+    of = section("lifescan/onetouch_ultra2", path)
+    async with plugged(path, one) as cable, street(tmp_path, of, rest_s=600) as at:
+        await at.until(lambda: at.visits == 1)
+        one.measure(222)
+        # So fast that nobody saw it missing.
+        cable.unplug()
+        cable.plug()
+        await at.until(lambda: len(at.measured()) == 13)
+
+
 @every_family
 async def test_a_meter_that_dies_is_told_of_by_name(tmp_path: Path, profile: str) -> None:
     one, path = meter(profile, results=memory(60)), tmp_path / "tty"

@@ -72,13 +72,15 @@ def test_records_without_a_usable_time_are_the_same_at_each_visit() -> None:
         def _record(self, result: Result) -> object:
             return replace(super()._record(result), status=0x02)
 
-    def read() -> Outcome:
-        return Outcome(OPTIUM, Lost("XABC123-X4567", lambda: NOON, deaf_for=0, memory=memory(3)))
+    def read(count: int) -> Outcome:
+        return Outcome(OPTIUM, Lost("XABC123-X4567", lambda: NOON, deaf_for=0, memory=memory(count)))
 
-    first, second = read(), read()
-    ids = [m.measurement_id for m in first.measured]
-    assert len(set(ids)) == 3
-    assert ids == [m.measurement_id for m in second.measured]
+    # Newer records come first: at the second visit each has another place.
+    first, second = read(3), read(5)
+    ids = {m.measurement_id for m in first.measured}
+    assert len(ids) == 3
+    assert len(second.measured) == 5
+    assert ids < {m.measurement_id for m in second.measured}
     for m in first.measured:
         assert m.time.stated is m.time.measured is None
         assert Remark.CLOCK_UNSET in m.remarks

@@ -184,7 +184,9 @@ def test_a_codefree_is_known_by_its_challenge(says: bytes, error: str) -> None:
 
 def test_lines_of_a_form_that_is_not_known_are_kept_once_for_all_visits() -> None:
     odd = bytes(Ultra2Line('P "SAT","03/21/15","16:45:24   ","  0X1 ","N","03", 00'))
-    first, second = (Outcome(ULTRA2, meter(ULTRA2), once(lambda _: odd, at=6)) for _ in range(2))
+    # Place 5 is the first record; at the second visit there is a newer one before it.
+    first = Outcome(ULTRA2, meter(ULTRA2), once(lambda _: odd, at=5))
+    second = Outcome(ULTRA2, meter(ULTRA2, results=memory(13)), once(lambda _: odd, at=6))
     assert first.ended is second.ended is None
     assert [s.raw.data for s in first.strays] == [odd]
     assert [s.item_id for s in first.strays] == [s.item_id for s in second.strays]
@@ -248,6 +250,20 @@ def test_an_ultraeasy_that_says_everything_twice_is_understood() -> None:
     one = Outcome(EASY, meter(EASY), lambda parts: [p for part in parts for p in (part, part)])
     assert len(one.measured) == 12
     assert len({m.measurement_id for m in one.measured}) == 12
+
+
+def test_an_ultraeasy_answer_that_comes_late_is_not_the_next_one() -> None:
+    before: list[bytes] = []
+
+    def late(parts: Sequence[bytes]) -> list[bytes]:
+        again, before[:] = list(before), list(parts) or before
+        return [*again, *parts] if parts else []
+
+    one = Outcome(EASY, meter(EASY), late)
+    assert one.ended is None
+    assert {m.measurement_id for m in one.measured} == {
+        m.measurement_id for m in Outcome(EASY, meter(EASY)).measured
+    }
 
 
 @pytest.mark.parametrize(
