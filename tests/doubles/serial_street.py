@@ -62,8 +62,9 @@ def meter(profile: str, *, results: list[Result] | None = None, serial: str | No
 
 def quick(profile: DeviceProfile) -> DeviceProfile:
     """The same profile with the patience of a test."""
-    records = profile.records.model_copy(update={"first_s": Decimal("1.5"), "idle_s": Decimal("0.3")})
-    protocol = {**profile.protocol, "answer_s": "0.3", "quiet_s": "0.05"}
+    records = profile.records.model_copy(update={"first_s": Decimal("1.5"), "idle_s": Decimal("0.6")})
+    protocol = {**profile.protocol, "answer_s": "0.6", "quiet_s": "0.05"}
+    protocol["tries"] = min(protocol.get("tries", 2), 2)
     return profile.model_copy(update={"records": records, "protocol": protocol})
 
 

@@ -1,17 +1,20 @@
 """Meters on ptys, read through pyserial by the agent's own visitor into a real outbox, with real faults."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from device_drivers.device_time import from_local
-from edge_agent.serial_link import Port
+from device_drivers.link import SerialLink
+from edge_agent.outbox import Limits
+from edge_agent.serial_link import Port, open_cable
 from tests.doubles.serial_street import (
     METERS,
     NOON,
@@ -28,7 +31,7 @@ from virtual_home.serial.lifescan import UltraEasyMeter
 from virtual_home.serial.meter import Result, SerialMeter
 from wire_format.measurement import Absent, ClockTrust, GlucoseContext, Meal, Measurement, Remark
 from wire_format.nomenclature import Term
-from wire_format.statements import DeviceEventKind
+from wire_format.statements import DeviceEventKind, GatewayEvent, GatewayEventKind
 
 every_family = pytest.mark.parametrize("profile", METERS)
 SECONDS = {"lifescan/onetouch_ultra2", "lifescan/onetouch_ultraeasy"}
@@ -226,7 +229,9 @@ async def test_a_clock_that_is_hours_off_dates_right_and_is_set_afterwards(
         await at.after_visits(2)
         assert abs(one.offset) <= dt.timedelta(minutes=1)
         assert len(at.measured()) == 3  # what was stored under the old clock is known again
-        assert [e.kind for e in at.events()] == [DeviceEventKind.CLOCK_SET]
+        kinds = [e.kind for e in at.events()]
+        assert kinds.count(DeviceEventKind.CLOCK_SET) == 1
+        assert DeviceEventKind.CLOCK_REFUSED not in kinds
         one.measure(150)
         await at.until(lambda: len(at.measured()) == 4)
         newest = next(m for m in at.measured() if m.value(Term.GLUCOSE) == 150)
@@ -289,6 +294,37 @@ async def test_an_adopting_home_takes_any_adapter_of_an_enabled_profile(tmp_path
         await at.until(lambda: len(at.measured()) == 12)
         # They were measured before the meter was adopted.
         assert at.people() == {None: {one.serial}}
+
+
+async def test_a_full_outbox_refuses_visits_loudly_and_leaves_the_memory_alone(tmp_path: Path) -> None:
+    one, path = meter("lifescan/onetouch_ultra2"), tmp_path / "tty"
+    of, least = section("lifescan/onetouch_ultra2", path), Limits(max_waiting=1)
+    async with plugged(path, one), street(tmp_path, of, limits=least) as at:
+        await at.until(lambda: len(at.measured()) == 12)
+        one.measure(222)
+        await at.until(lambda: bool(at.log.of("visits_refused")))
+        await at.after_visits(2)
+        assert len(at.log.of("visits_refused")) == 1
+        assert len(at.measured()) == 12
+        full = [item for item in at.items() if isinstance(item, GatewayEvent)]
+        assert [event.kind for event in full] == [GatewayEventKind.OUTBOX_FULL]
+
+
+async def test_a_strange_driver_does_not_take_the_agent_down(tmp_path: Path) -> None:
+    @contextlib.asynccontextmanager
+    async def strange(_path: str) -> AsyncIterator[SerialLink]:
+        raise ZeroDivisionError("strange")
+        yield
+
+    path = tmp_path / "tty"
+    of = section("lifescan/onetouch_ultra2", path)
+    async with plugged(path, meter("lifescan/onetouch_ultra2")), street(tmp_path, of) as at:
+        await at.until(lambda: len(at.measured()) == 12)
+        at.visitor.open = strange
+        await at.after_visits(3)
+        assert [line["error"] for line in at.log.of("visit_failed")] == ["ZeroDivisionError"]
+        at.visitor.open = open_cable
+        await at.until(lambda: bool(at.log.of("device_answers_again")))
 
 
 async def test_a_visit_that_is_cancelled_closes_its_port(tmp_path: Path) -> None:
