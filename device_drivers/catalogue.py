@@ -10,12 +10,15 @@ from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
+from device_drivers.drivers.microlife import Microlife
+from device_drivers.drivers.omron_eeprom import OmronEeprom
 from device_drivers.drivers.serial_codefree import CodeFree
 from device_drivers.drivers.serial_freestyle_lite import FreeStyleLite
 from device_drivers.drivers.serial_freestyle_optium import FreeStyleOptium
 from device_drivers.drivers.serial_taidoc import TaiDoc
 from device_drivers.drivers.serial_ultra2 import Ultra2
 from device_drivers.drivers.serial_ultraeasy import UltraEasy
+from device_drivers.drivers.yonker import Yonker
 from device_drivers.information import Information
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile, load_profiles, long_uuid
@@ -26,6 +29,9 @@ D = TypeVar("D")
 DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
+    "omron_eeprom": OmronEeprom(),
+    "microlife": Microlife(),
+    "yonker": Yonker(),
 }
 SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {
     "serial_ultra2": Ultra2(),
@@ -56,6 +62,7 @@ class Catalogue:
             check(profile)
         for name in enabled:
             self.named(name)
+        self._enabled = frozenset(enabled)
         self.on = {n: p for n, p in self.profiles.items() if p.on_by_default or n in enabled}
 
     def named(self, name: str) -> DeviceProfile:
@@ -71,15 +78,29 @@ class Catalogue:
 
         A profile that names the model beats one that asks for services only. `known` is what the device
         said of itself, now or at an earlier visit; without it profiles that ask for a model or a firmware do
-        not fit, unless nothing else does and their way of connecting is the same. Raises `Misconfigured` if
-        two fit equally well: reading a device in the wrong way is worse than not reading it.
+        not fit, unless nothing else does and their way of connecting is the same (of those at least that the
+        configuration names). Raises `Misconfigured` if two fit equally well: reading a device in the wrong
+        way is worse than not reading it.
         """
         found = self._best(sighting, known)
         if found is None and known is None:
             unasked = [p for p in self.on.values() if p.match.needs_connection and on_air(p, sighting)]
-            if len({p.link.model_dump_json() for p in unasked}) == 1:
-                return unasked[0]
+            named = [p for p in unasked if p.name in self._enabled]
+            return _alike(unasked) or _alike(named)
         return found
+
+    def confirmed(self, sighting: Sighting, said: Information, guess: DeviceProfile) -> DeviceProfile:
+        """Return the profile of a device that was connected to as `guess`, now that it said what it is.
+
+        Raises `Misconfigured` if the guess was for other models and no profile fits this one.
+        """
+        found = self.match(sighting, said)
+        if found is None and guess.match.needs_connection:
+            raise Misconfigured(
+                f"There is no profile for the model {said.model!r} with firmware {said.firmware!r}; "
+                f"{guess.name} is for {', '.join(guess.match.models) or 'another firmware'}. It was not read."
+            )
+        return found or guess
 
     def _best(self, sighting: Sighting, known: Information | None) -> DeviceProfile | None:
         fits = [(rank(profile, sighting, known), profile) for profile in self.on.values()]
@@ -91,6 +112,11 @@ class Catalogue:
         Adapters are shared by makers: which of them it is, the meter must be asked.
         """
         return tuple(p for p in self.on.values() if usb_id in p.match.usb)
+
+
+def _alike(profiles: list[DeviceProfile]) -> DeviceProfile | None:
+    """Return the first of profiles that connect in one way; None if there is none, or they differ."""
+    return profiles[0] if len({p.link.model_dump_json() for p in profiles}) == 1 else None
 
 
 def _winner(fits: list[tuple[int, DeviceProfile]], what: str) -> DeviceProfile | None:

@@ -24,7 +24,8 @@ Reading = Measurement | Undecodable | DeviceEvent
 class RecordCursor(Wire):
     """How far a device's own records have been fetched: the next fetch asks for what is newer.
 
-    `count` is the device's total at that visit; fewer at the next visit means that it was renumbered.
+    `count` is the device's total at that visit; fewer at the next visit means that it was renumbered. Where a
+    device numbers nothing, the two are what its driver knows the memory again by.
     """
 
     sequence: int

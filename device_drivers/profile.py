@@ -140,6 +140,13 @@ class Passkey(StrEnum):
     FIXED = "fixed"  # the same for every device of this kind: `fixed_passkey`
 
 
+class Asking(StrEnum):
+    """When the device is asked what it is (Device Information Service)."""
+
+    EACH_VISIT = "each_visit"
+    FIRST_VISIT = "first_visit"  # it bears few questions: its firmware is then not known at later visits
+
+
 class Link(_Part):
     """How to behave on the connection. `settle_ms` is waited after connecting, before anything is asked."""
 
@@ -148,6 +155,7 @@ class Link(_Part):
     passkey: Passkey = Passkey.NONE
     fixed_passkey: int | None = Field(default=None, ge=0, le=999_999)
     settle_ms: int = Field(default=0, ge=0, le=10_000)
+    ask_what_it_is: Asking = Asking.EACH_VISIT
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -13,25 +13,23 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from device_drivers.catalogue import serial_driver_of
-from device_drivers.driver import Visit
 from device_drivers.information import Information
 from device_drivers.link import LinkLost, SerialLink
 from device_drivers.profile import DeviceProfile
 from device_drivers.serial_dialogue import NoAnswer
 from edge_agent.assignment import Pairing
 from edge_agent.cables import Cable, Cables
-from edge_agent.clock import zone_offset_minutes
 from edge_agent.config import SerialSection
+from edge_agent.home import Home
 from edge_agent.outbox_schema import OutboxFull
 from edge_agent.pairing import UNSTATED, KnownDevice
 from edge_agent.serial_link import Port, open_cable
 from edge_agent.sink import OutboxSink
 from edge_agent.steps import Step
-from edge_agent.visit import Home
 from wire_format.errors import KitelineError, Unreachable
-from wire_format.identity import derived_id, device_id
+from wire_format.identity import device_id
 from wire_format.measurement import DeviceIdentity
-from wire_format.statements import DeviceEvent, DeviceEventKind, GatewayEventKind
+from wire_format.statements import DeviceEventKind, GatewayEventKind
 
 GRACE_S: Final = 60.0
 """What a driver may take beyond its profile's own limit before it is ended."""
@@ -122,7 +120,7 @@ class SerialVisitor:
             home.observer(Step.CONNECTED, {"profile": profile.name, "visit": number})
             device = place.device = self._known(cable, said, profile)
             sink = self._sink(device, cable)
-            visit = self._prepared(said, device, profile, number, sink)
+            visit = home.visit_to(device, profile, number, sink, said.firmware)
             try:
                 async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):
                     await serial_driver_of(profile).collect(link, visit)
@@ -165,7 +163,8 @@ class SerialVisitor:
         identity = DeviceIdentity(
             device_id=device_id(maker, model, said.serial, key), maker=maker, model=model, serial=said.serial
         )
-        device = KnownDevice(address=key, identity=identity, adopted_at=None if cable.sections else now)
+        adopted = None if cable.sections else now
+        device = KnownDevice(address=key, identity=identity, profile=profile.name, adopted_at=adopted)
         devices.remember(device)
         self.home.log.info("device_known", device_id=identity.device_id, profile=profile.name)
         return device
@@ -190,24 +189,6 @@ class SerialVisitor:
             return tuple(Pairing(identity.device_id, s.person, None, s.since, s.until) for s in chosen)
         since = adoption.since or device.adopted_at
         return (Pairing(identity.device_id, adoption.person, None, since),)
-
-    def _prepared(
-        self, said: Information, device: KnownDevice, profile: DeviceProfile, number: int, sink: OutboxSink
-    ) -> Visit:
-        home, zone = self.home, self.home.zone_offset_minutes
-        return Visit(
-            device=device.identity,
-            profile=profile,
-            firmware=said.firmware,
-            gateway=home.outbox.gateway,
-            software=home.software,
-            boot_id=home.clock.boot_id,
-            number=number,
-            zone_offset_minutes=zone_offset_minutes(home.clock.utc()) if zone is None else zone,
-            cursor=None,  # a memory is read whole
-            now=home.clock.now,
-            sink=sink,
-        )
 
     # --- what follows from a visit ---
 
@@ -239,22 +220,7 @@ class SerialVisitor:
         kind = type(error).__name__
         self.home.log.warning("visit_failed", profile=_name(place.profile), error=kind, reason=reason)
         if place.device is not None:
-            self._tell(place.device, f"{kind}: {reason}"[:500])
-
-    def _tell(self, device: KnownDevice, detail: str) -> None:
-        home, now = self.home, self.home.clock.now()
-        kind, meter = DeviceEventKind.VISIT_FAILED, device.identity.device_id
-        event = DeviceEvent(
-            event_id=derived_id("device_event", kind, meter, home.clock.boot_id, now.monotonic_ns),
-            device=device.identity,
-            kind=kind,
-            at=now.utc,
-            detail=detail,
-        )
-        try:
-            OutboxSink(home.outbox, home.sealer, home.clock, meter, (), home.observer).commit([event])
-        except Unreachable as error:
-            home.log.warning("event_not_kept", reason=str(error))
+            self.home.tell(place.device, DeviceEventKind.VISIT_FAILED, f"{kind}: {reason}")
 
     def _refuse(self, place: _Place, error: OutboxFull) -> None:
         place.due = self.monotonic() + self.home.patience.longest_rest_s

@@ -1,7 +1,8 @@
 """The process of a home's devices: the radio on one socket, commands and events on another.
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
-{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...}.
+{"do": "ledger"}, {"do": "break_after", "device": ..., "packets": n}, {"do": "forget_bonds", "device": ...},
+{"do": "set_clock", "device": ..., "offset_s": ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -16,21 +17,31 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.and_devices import AndCuff, AndScale
 from virtual_home.devices.glucose_meter import GlucoseMeter
-from virtual_home.devices.peripheral import Peripheral, real_time
+from virtual_home.devices.microlife_cuff import MicrolifeCuff
+from virtual_home.devices.omron_cuffs import OmronMemoryCuff, OmronTimedCuff
+from virtual_home.devices.peripheral import Entry, Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.yonker_cuff import YonkerCuff
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
 from virtual_home.scenario import CableEntry, DeviceEntry, Scenario
 from virtual_home.serial.cable import Cable
 from virtual_home.serial.kinds import CABLE_KINDS
 
-KINDS: Final[dict[str, type[Cuff | Scale | Thermometer | Oximeter | GlucoseMeter]]] = {
+KINDS: Final[dict[str, type[Peripheral]]] = {
     "cuff": Cuff,
     "glucose_meter": GlucoseMeter,
     "scale": Scale,
     "thermometer": Thermometer,
     "oximeter": Oximeter,
+    "omron_memory": OmronMemoryCuff,
+    "omron_timed": OmronTimedCuff,
+    "and_cuff": AndCuff,
+    "and_scale": AndScale,
+    "microlife": MicrolifeCuff,
+    "yonker": YonkerCuff,
 }
 
 MINUTE: Final = dt.timedelta(minutes=1)
@@ -91,7 +102,7 @@ class Home:
         if key in self.cables:
             return _measured(key, self.cables[key], chosen["mg_dl"])
         device = self.devices[key]
-        entry = await device.measure(**chosen)  # type: ignore[arg-type]  # names are checked by the call itself
+        entry: Entry = await device.measure(**chosen)  # type: ignore[attr-defined]  # every kind measures
         return asdict(entry) | {"values": {name: str(value) for name, value in chosen.items()}}
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -112,15 +123,16 @@ class Home:
                 return cable.plugged
             case {"do": "forget_bonds", "device": str(key)}:
                 await self.devices[key].forget_bonds()
-                return True
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
-                return True
+            case {"do": "break_after", "device": str(key), "packets": int(packets)}:
+                self.devices[key].break_after = packets
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]
                 return device.deletions_asked if isinstance(device, GlucoseMeter) else 0
             case _:
                 raise ValueError(f"unknown command {asked!r}")
+        return True
 
     @staticmethod
     def _set_clock(device: Peripheral, offset_s: int) -> None:

@@ -87,6 +87,12 @@ class Person:
             "scale": self.weight,
             "thermometer": self.temperature,
             "oximeter": self.oximetry,
+            "omron_memory": self.blood_pressure,
+            "omron_timed": self.blood_pressure,
+            "and_cuff": self.blood_pressure,
+            "and_scale": self.weight,
+            "microlife": self.blood_pressure,
+            "yonker": self.blood_pressure,
         }[kind]
         while True:
             yield measure()

@@ -33,7 +33,19 @@ class DeviceEntry(_Part):
     """One device of the home. See `DeviceSpec` for the meaning of its habits."""
 
     key: str
-    kind: Literal["cuff", "glucose_meter", "scale", "thermometer", "oximeter"]
+    kind: Literal[
+        "cuff",
+        "glucose_meter",
+        "scale",
+        "thermometer",
+        "oximeter",
+        "omron_memory",
+        "omron_timed",
+        "and_cuff",
+        "and_scale",
+        "microlife",
+        "yonker",
+    ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
     name: str
     maker: str

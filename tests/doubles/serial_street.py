@@ -14,6 +14,7 @@ from device_drivers.profile import DeviceProfile
 from edge_agent.cables import Cables
 from edge_agent.clock import GatewayClock, vouched
 from edge_agent.config import Adoption, CableSection, SerialSection, Visits
+from edge_agent.home import Home
 from edge_agent.outbox import Limits, Outbox
 from edge_agent.outbox_file import EnvelopeKey
 from edge_agent.pairing import Devices
@@ -21,7 +22,6 @@ from edge_agent.serial_link import Port, mark_of
 from edge_agent.serial_visit import SerialVisitor
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step
-from edge_agent.visit import Home
 from service_kit.log import Log
 from tests.doubles.edge_readings import BOOT, bridge_keys, gateway_keys
 from virtual_home.serial.abbott import FreeStyleLiteMeter, FreeStyleOptiumMeter

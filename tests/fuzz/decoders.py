@@ -30,6 +30,10 @@ from device_drivers.serial_layouts.freestyle import FreeStyleClock, FreeStyleMem
 from device_drivers.serial_layouts.lifescan import LifeScanFrame, UltraEasyRecord
 from device_drivers.serial_layouts.taidoc import TaiDocFrame, TaiDocResult, TaiDocTime
 from device_drivers.serial_layouts.ultra2 import Ultra2Line, Ultra2Record
+from device_drivers.vendors.microlife import MicrolifeFrame, MicrolifeRecord, records_of
+from device_drivers.vendors.omron_frames import Frame
+from device_drivers.vendors.omron_records import CLOCK_BLOCKS, RECORD_LAYOUTS, OmronRecord
+from device_drivers.vendors.yonker import YonkerResult
 from wire_format.errors import MalformedPacket
 
 SHAPES: Final[tuple[type[Any], ...]] = (
@@ -57,15 +61,26 @@ SHAPES: Final[tuple[type[Any], ...]] = (
     TaiDocFrame,
     TaiDocTime,
     TaiDocResult,
+    Frame,
+    MicrolifeFrame,
+    YonkerResult,
 )
+READERS: Final[tuple[Callable[[bytes], object], ...]] = (
+    *(lambda data, row=row: OmronRecord(row, data).decoded() for row in RECORD_LAYOUTS.values()),
+    *(row.digits for row in CLOCK_BLOCKS.values()),
+    lambda data: MicrolifeRecord(data).decoded(0),
+    records_of,
+)
+"""What takes bytes and is no shape of its own."""
+
 LONGEST: Final = 80
 CAPTURES: Final = Path(__file__).parents[1] / "captures"
 
 
 def seeds() -> list[bytes]:
     """Return the packets of the captures."""
-    kept = [c for path in sorted(CAPTURES.glob("*.json")) for c in json.loads(path.read_text())]
-    return [bytes.fromhex(c["hex"]) if c.get("hex") else c["ascii"].encode() for c in kept]
+    captures = [c for path in sorted(CAPTURES.glob("*.json")) for c in json.loads(path.read_text())]
+    return [bytes.fromhex(c["hex"]) if c.get("hex") else c["ascii"].encode() for c in captures]
 
 
 def damaged(packet: bytes, chance: random.Random) -> bytes:
@@ -100,6 +115,7 @@ def targets() -> list[Callable[[bytes], object]]:
     rules = [profile.decode for profile in Catalogue().profiles.values()]
     return [
         *(whole(shape) for shape in SHAPES),
+        *READERS,
         *(lambda data, d=decoder, r=rule: d(data, r) for decoder in DECODERS.values() for rule in rules),
     ]
 

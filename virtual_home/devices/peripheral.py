@@ -5,7 +5,6 @@ A device advertises only after a measurement, for a while, as real ones do; then
 
 import asyncio
 import datetime as dt
-import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -34,6 +33,9 @@ ENCRYPTED_WRITE: Final = Attribute.Permissions.WRITE_REQUIRES_ENCRYPTION
 _CCCD: Final = UUID.from_16_bits(0x2902)
 _CURRENT_TIME: Final = UUID.from_16_bits(0x2A2B)
 _INTERVAL_MS: Final = 20
+_LEGACY: Final = 31
+"""Bytes of one advertisement."""
+_SHORT: Final = 2
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -85,6 +87,10 @@ class DeviceSpec:
     memory: int = 60
 
 
+def _uuid_of(uuid: int | str) -> UUID:
+    return UUID.from_16_bits(uuid) if isinstance(uuid, int) else UUID(uuid)
+
+
 Now = Callable[[], dt.datetime]
 """The time of a home, in UTC."""
 
@@ -124,6 +130,10 @@ class Peripheral:
 
     services: ClassVar[tuple[int, ...]]
 
+    def advertised(self) -> tuple[int | str, ...]:
+        """Return the services that it advertises: 16-bit numbers, or long UUIDs."""
+        return self.services
+
     def __init__(self, spec: DeviceSpec, air: Air, announce: Announce, now: Now = real_time) -> None:
         self.spec = spec
         self.clock = Clock(spec, now)
@@ -132,6 +142,7 @@ class Peripheral:
         self._silence: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
+        self.break_after: int | None = None
         controller = Controller(spec.key, link=air, public_address=None)
         config = DeviceConfiguration(
             name=spec.name, address=hci.Address(spec.address, hci.Address.RANDOM_DEVICE_ADDRESS)
@@ -183,14 +194,24 @@ class Peripheral:
         """Announce an event of one reading."""
         self.announce({"event": what, **asdict(entry)})
 
-    def secured(self, uuid: int, properties: Properties) -> Characteristic[bytes]:
+    async def breaks(self, connection: Connection) -> bool:
+        """Tell whether the connection is lost before the next packet: once, after `break_after` of them."""
+        if self.break_after is None:
+            return False
+        self.break_after -= 1
+        if self.break_after >= 0:
+            return False
+        self.break_after = None
+        await connection.disconnect()
+        return True
+
+    def secured(self, uuid: int | str, properties: Properties) -> Characteristic[bytes]:
         """Return a characteristic whose subscription needs an encrypted link.
 
         Bumble would add a descriptor of its own, open to everybody.
         """
-        made: Characteristic[bytes] = Characteristic(
-            UUID.from_16_bits(uuid), properties, Attribute.Permissions(0), b""
-        )
+        named = UUID(uuid) if isinstance(uuid, str) else UUID.from_16_bits(uuid)
+        made: Characteristic[bytes] = Characteristic(named, properties, Attribute.Permissions(0), b"")
         made.descriptors = [
             Descriptor(
                 _CCCD,
@@ -233,17 +254,19 @@ class Peripheral:
         await connection.disconnect()
 
     def _advertisement(self) -> bytes:
-        listed = b"".join(struct.pack("<H", uuid) for uuid in self.services)
+        uuids = [_uuid_of(uuid) for uuid in self.advertised()]
+        short = b"".join(uuid.to_bytes() for uuid in uuids if len(uuid.to_bytes()) == _SHORT)
+        long = b"".join(uuid.to_bytes() for uuid in uuids if len(uuid.to_bytes()) != _SHORT)
         kinds = AdvertisingData
-        return bytes(
-            AdvertisingData(
-                [
-                    (kinds.FLAGS, b"\x06"),
-                    (kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, listed),
-                    (kinds.COMPLETE_LOCAL_NAME, self.spec.name.encode()),
-                ]
-            )
-        )
+        parts = [(kinds.FLAGS, b"\x06")]
+        if short:
+            parts.append((kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, short))
+        if long:
+            parts.append((kinds.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, long))
+        name, room = self.spec.name.encode(), _LEGACY - len(bytes(AdvertisingData(parts))) - 2
+        whole = len(name) <= room
+        parts.append((kinds.COMPLETE_LOCAL_NAME if whole else kinds.SHORTENED_LOCAL_NAME, name[:room]))
+        return bytes(AdvertisingData(parts))
 
     def _information(self) -> Service:
         address = bytes.fromhex(self.spec.address.replace(":", ""))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bumble.core import UUID
 from bumble.device import Connection
@@ -29,7 +29,12 @@ class Pushing(Peripheral):
         self.indicated.on(self.indicated.EVENT_SUBSCRIPTION, self._subscribed)
         uuid, value = self.feature
         feature = Characteristic(UUID.from_16_bits(uuid), Properties.READ, READABLE, value)
-        return [Service(UUID.from_16_bits(self.service), [self.indicated, feature])]
+        every = [self.indicated, feature, *self.beside()]
+        return [Service(UUID.from_16_bits(self.service), every)]
+
+    def beside(self) -> Iterable[Characteristic[Any]]:
+        """Return what else lies in the service."""
+        return ()
 
     def _subscribed(self, bearer: Connection, _notify: bool, indicate: bool) -> None:  # noqa: FBT001 - Bumble's
         if indicate:
