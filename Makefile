@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm fuzz bench lock clean
+.PHONY: help demo test check storm fuzz bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,14 +28,17 @@ storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every 
 fuzz: $(STAMPS)/venv ## Ten million damaged packets through every decoder (COUNT=n: so many)
 	@$(BIN)/python -m tests.fuzz.decoders $(if $(COUNT),--count $(COUNT))
 
-bench: $(STAMPS)/venv $(STAMPS)/debian-demo ## Measure speed and memory
+bench: $(STAMPS)/venv $(STAMPS)/bench $(STAMPS)/debian-demo ## Measure speed and memory
 	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"
+
+docs: $(STAMPS)/venv ## Write docs/supported_devices.md from the profiles
+	@$(BIN)/python scripts/supported_devices.py
 
 lock: $(STAMPS)/venv ## Renew the locks
 	@scripts/lock.sh
 
 clean: ## Remove everything that the other targets made
-	rm -rf .venv .venv-fhir .venv-cwt .cache .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-fhir .venv-cwt .venv-bench .cache .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- set-up; each stamp is renewed when what it stands on changes ---
 
@@ -60,6 +63,12 @@ $(STAMPS)/cwt: requirements/cwt.txt | $(STAMPS)/python
 	@echo "Setting up the second implementation of COSE ..."
 	@test -x .venv-cwt/bin/python || $(PYTHON) -m venv .venv-cwt
 	@.venv-cwt/bin/python $(PIP) -r requirements/cwt.txt
+	@touch $@
+
+$(STAMPS)/bench: requirements/bench.txt | $(STAMPS)/python
+	@echo "Setting up the packages that decoding is set beside ..."
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python $(PIP) -r requirements/bench.txt
 	@touch $@
 
 $(STAMPS)/debian-demo $(STAMPS)/debian-test: $(STAMPS)/debian-%: scripts/debian.sh

@@ -12,12 +12,16 @@ from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
 from device_drivers.drivers.microlife import Microlife
 from device_drivers.drivers.omron_eeprom import OmronEeprom
+from device_drivers.drivers.onetouch_ble import OneTouchBle
 from device_drivers.drivers.serial_codefree import CodeFree
 from device_drivers.drivers.serial_freestyle_lite import FreeStyleLite
 from device_drivers.drivers.serial_freestyle_optium import FreeStyleOptium
 from device_drivers.drivers.serial_taidoc import TaiDoc
 from device_drivers.drivers.serial_ultra2 import Ultra2
 from device_drivers.drivers.serial_ultraeasy import UltraEasy
+from device_drivers.drivers.transtek_scale import TranstekScale
+from device_drivers.drivers.weigh_in import MiScaleAdvert, MiScaleGatt
+from device_drivers.drivers.xiaomi_s400 import XiaomiS400
 from device_drivers.drivers.yonker import Yonker
 from device_drivers.information import Information
 from device_drivers.link import Sighting
@@ -32,6 +36,9 @@ DRIVERS: Final[Mapping[str, Driver]] = {
     "omron_eeprom": OmronEeprom(),
     "microlife": Microlife(),
     "yonker": Yonker(),
+    "mi_scale_gatt": MiScaleGatt(),
+    "onetouch_ble": OneTouchBle(),
+    "transtek_scale": TranstekScale(),
 }
 SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {
     "serial_ultra2": Ultra2(),
@@ -41,7 +48,10 @@ SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {
     "serial_codefree": CodeFree(),
     "serial_taidoc": TaiDoc(),
 }
-ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {}
+ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {
+    "mi_scale_advert": MiScaleAdvert(),
+    "xiaomi_s400": XiaomiS400(),
+}
 
 _NAME: Final = 100
 _CONNECTED: Final = 1000
@@ -139,7 +149,8 @@ def on_air(profile: DeviceProfile, sighting: Sighting) -> int:
     named = any(fnmatchcase(sighting.name or "", glob) for glob in match.names)
     if match.names and not named:
         return 0
-    return len(services) + len(data) + (match.company is not None) + (_NAME if named else 0)
+    # A vendor that puts data beside a service says more of itself than one that names the service.
+    return len(services) + 2 * len(data) + (match.company is not None) + (_NAME if named else 0)
 
 
 def rank(profile: DeviceProfile, sighting: Sighting, known: Information | None = None) -> int:

@@ -65,8 +65,8 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     the one from before setting: what the device stored, it stored under its old clock.
     """
     rules = visit.profile.clock
-    name = None if rules.characteristic is None else long_uuid(rules.characteristic)
-    if name is None or name not in link.characteristics():
+    name = _offered(link, visit)
+    if name is None:
         return None
     comparison = None
     if rules.readable:
@@ -83,6 +83,13 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     if must_be_set(visit, comparison):
         await _set_clock(link, visit, name)
     return comparison
+
+
+def _offered(link: GattLink, visit: Visit) -> str | None:
+    """Return the characteristic of the clock that this device has; None if it has none."""
+    rules = visit.profile.clock
+    places = () if rules.characteristic is None else (rules.characteristic, *rules.elsewhere)
+    return next((long_uuid(name) for name in places if long_uuid(name) in link.characteristics()), None)
 
 
 async def _shown(link: GattLink, visit: Visit, name: str) -> DateTime | None:

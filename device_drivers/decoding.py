@@ -126,7 +126,7 @@ def glucose(data: bytes, decode: Decode) -> Decoded:
     )
 
 
-def with_context(decoded: Decoded, data: bytes) -> Decoded:
+def with_context(decoded: Decoded, data: bytes, decode: Decode = PLAIN) -> Decoded:
     """Return a glucose record with its 0x2A34 merged in; raises `MalformedPacket`."""
     packet = GlucoseMeasurementContext.from_bytes(data)
     if not isinstance(decoded.context, GlucoseContext):
@@ -139,13 +139,28 @@ def with_context(decoded: Decoded, data: bytes) -> Decoded:
         **_amounts(packet),
         **_exercise(packet),
     }
-    remarks = shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing)
-    return replace(
+    ketone = decode.ketone_meal is not None and packet.meal_code == decode.ketone_meal
+    reserved = packet.reserved_bits and not ketone
+    remarks = decoded.remarks + shape_remarks(reserved=reserved, trailing=packet.trailing)
+    merged = replace(
         decoded,
-        context=decoded.context.model_copy(update=said),
-        remarks=tuple(dict.fromkeys(decoded.remarks + remarks)),
+        context=decoded.context.model_copy(update=said | {"meal": None} if ketone else said),
+        remarks=tuple(dict.fromkeys(remarks)),
         context_follows=False,
     )
+    return _as_ketone(merged, decode) if ketone else merged
+
+
+def _as_ketone(decoded: Decoded, decode: Decode) -> Decoded:
+    """Return a record as the ketone that it is: tenths of mmol/L stand where mg/dL stand else (i-SENS)."""
+    (said,) = decoded.components
+    tenths = said.value if said.unit is Unit.MG_PER_DL else None
+    if tenths is None:
+        absent = said.absent or Absent.RESERVED_VALUE
+        part = Component(term=Term.KETONE, unit=Unit.MMOL_PER_L, absent=absent)
+    else:
+        part = Component(term=Term.KETONE, unit=Unit.MMOL_PER_L, value=tenths.scaleb(-1))
+    return judged(replace(decoded, components=(part,)), decode)
 
 
 def _nibbles(packet: GlucoseMeasurementContext) -> dict[str, int | None]:
@@ -215,9 +230,8 @@ def join(first: Decoded, second: Decoded, decode: Decode = PLAIN) -> Decoded:
 
     Body fat is in both; the second says it again, and is taken where the first has no value for it.
     """
-    merged = {c.term: c for c in second.components} | {
-        c.term: c for c in first.components if c.value is not None
-    }
+    said = [*first.components, *second.components, *(c for c in first.components if c.value is not None)]
+    merged = {c.term: c for c in said}
     joined = replace(
         first,
         components=tuple(

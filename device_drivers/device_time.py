@@ -51,8 +51,10 @@ def from_local(stated: dt.datetime, zone_offset_minutes: int) -> dt.datetime | N
 def usable(stamp: DateTime | None, profile: DeviceProfile) -> bool:
     """Whether a time stamp can tell two readings apart: known, in a calendar, not a factory default."""
     stated = None if stamp is None or stamp.unknown else stamp.stated
-    default = profile.clock.factory_default
-    return stated is not None and (default is None or abs(stated - default) > _DAY)
+    default, unset_before = profile.clock.factory_default, profile.clock.unset_before
+    if stated is None or (unset_before is not None and stated < unset_before):
+        return False
+    return default is None or abs(stated - default) > _DAY
 
 
 def clock_remarks(stamp: DateTime | None, profile: DeviceProfile) -> tuple[Remark, ...]:
@@ -127,7 +129,11 @@ def _stated_instant(
             return None, ClockTrust.NONE
         bound = profile.clock.stated_uncertainty_s * 1000
         return Instant(utc=utc, uncertainty_ms=bound), ClockTrust.STATED
-    corrected = utc - dt.timedelta(milliseconds=comparison.offset_ms)
+    try:
+        corrected = utc - dt.timedelta(milliseconds=comparison.offset_ms)
+    except OverflowError:
+        # A clock that is thousands of years off dates nothing.
+        return None, ClockTrust.NONE
     bound = comparison.uncertainty_ms + received.uncertainty_ms + RESOLUTION_MS
     within = abs(comparison.offset_ms) <= profile.clock.maximum_drift_s * 1000
     kept = within and profile.clock.write is not ClockWrite.NEVER

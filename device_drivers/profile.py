@@ -223,6 +223,7 @@ class Records(_Part):
     end of its own. `push_delay_s` is said only of devices that send at once what they measured: within so
     many seconds; it dates readings that have no usable time of their own. `destructive`: the device forgets
     what was sent (or confirmed). `acknowledged`: it waits for the driver's answer before the next record.
+    `renumbered`: it numbers its records anew with each measurement: a number names none of them.
     """
 
     source: RecordSource = RecordSource.PUSH
@@ -234,6 +235,7 @@ class Records(_Part):
     order: RecordOrder = RecordOrder.UNKNOWN
     destructive: bool = False
     acknowledged: bool = False
+    renumbered: bool = False
 
 
 class ClockWrite(StrEnum):
@@ -258,10 +260,13 @@ class Clock(_Part):
     `characteristic` is where it is read and written, in `layout` (see `device_drivers.clock_layouts`; vendor
     commands are a driver's own). `verify` reads it back after setting. `stated_uncertainty_s` is how far a
     clock is believed that could not be compared; `believed = false`: not at all. Times within a day of
-    `factory_default` are those of a clock never set.
+    `factory_default` are those of a clock never set, and so are all before `unset_before`: a clock that was
+    never set may run on from its default. `elsewhere`: other characteristics of the same clock, in other
+    firmware; the first that the device offers is used.
     """
 
     characteristic: Uuid | None = None
+    elsewhere: tuple[Uuid, ...] = ()
     layout: str = "current_time"
     zone: ClockZone = ClockZone.LOCAL
     readable: bool = True
@@ -271,6 +276,7 @@ class Clock(_Part):
     believed: bool = True
     stated_uncertainty_s: int = Field(default=900, ge=0)
     factory_default: LocalDigits | None = None
+    unset_before: LocalDigits | None = None
 
 
 class Decode(_Part):
@@ -278,6 +284,8 @@ class Decode(_Part):
 
     `absent` are values that say "not measured", by term. `plausible` are narrower or wider bounds than
     the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail.
+    `ketone_meal` is the meal code by which a meter says that a record is a ketone (tenths of mmol/L where
+    mg/dL stands else): a record whose context is missing is then not known to be glucose.
     """
 
     user_always: bool = False
@@ -285,6 +293,7 @@ class Decode(_Part):
     zero_is_absent: tuple[Term, ...] = ()
     absent: dict[Term, tuple[Decimal, ...]] = {}
     mass_resolution: Decimal | None = None
+    ketone_meal: int | None = Field(default=None, ge=0, le=255)
     plausible: dict[Term, tuple[Decimal, Decimal]] = {}
 
 

@@ -7,6 +7,7 @@ from device_drivers.clock_sync import clock_zone
 from device_drivers.decoding import DECODERS, Decoded
 from device_drivers.device_time import ClockComparison, Received, device_time, usable
 from device_drivers.driver import GatewayTime, Visit
+from device_drivers.profile import DeviceProfile
 from wire_format.errors import Misconfigured
 from wire_format.identity import clockless_id, derived_id, record_id, stated_id, undated_id
 from wire_format.measurement import (
@@ -44,8 +45,11 @@ def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
     *,
     stored: bool = False,
 ) -> Measurement:
-    """Return the measurement of a decoded packet (or of the packets that belong together)."""
-    time, remarks = _time(visit, decoded, at, comparison)
+    """Return the measurement of a decoded packet (or of the packets that belong together).
+
+    One that is `stored` came out of a memory, whenever it was taken: its arrival does not date it.
+    """
+    time, remarks = _time(visit, decoded, at, comparison, stored=stored)
     key = _record_key(decoded)
     kept = (*decoded.remarks, *remarks, *((Remark.STORED_RECORD,) if stored else ()))
     device, quantity = visit.device.device_id, decoded.quantity
@@ -112,10 +116,10 @@ def _received(at: GatewayTime) -> Received:
 
 
 def _time(
-    visit: Visit, decoded: Decoded, at: GatewayTime, comparison: ClockComparison | None
+    visit: Visit, decoded: Decoded, at: GatewayTime, comparison: ClockComparison | None, *, stored: bool
 ) -> tuple[DeviceTime, tuple[Remark, ...]]:
     return device_time(
-        visit.profile,
+        _undelayed(visit.profile) if stored else visit.profile,
         _received(at),
         visit.boot_id,
         clock_zone(visit),
@@ -123,6 +127,14 @@ def _time(
         offset_minutes=decoded.offset_minutes,
         comparison=comparison if usable(decoded.stamp, visit.profile) else None,
     )
+
+
+def _undelayed(profile: DeviceProfile) -> DeviceProfile:
+    """Return a profile that says nothing of how soon a reading is sent."""
+    if profile.records.push_delay_s is None:
+        return profile
+    records = profile.records.model_copy(update={"push_delay_s": None})
+    return profile.model_copy(update={"records": records})
 
 
 def _record_key(decoded: Decoded) -> RecordKey | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from device_drivers.catalogue import Catalogue
 from device_drivers.link import Sighting
 from edge_agent.ble_link import BleRadio
 from edge_agent.bluez_host import BluezHost
@@ -22,8 +21,10 @@ from edge_agent.nearby import Nearby
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
 from edge_agent.pairing_desk import PairingDesk
+from edge_agent.profile_shelf import FOLDER, Shelf
 from edge_agent.publisher import Gateway, Publisher
 from edge_agent.radio_host import RadioHost
+from edge_agent.recording import NO_TAP, Tap
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
 from edge_agent.serial_visit import SerialVisitor
@@ -36,7 +37,7 @@ from service_kit.mqtt_line import Letter, MqttLine
 from service_kit.notify import Notifier
 from service_kit.signals import until_signalled
 from wire_format.errors import Misconfigured, Unreachable
-from wire_format.keys import BridgePublic, GatewayKeys
+from wire_format.keys import BridgePublic, GatewayKeys, PublisherPublic
 from wire_format.statements import GatewayEventKind
 from wire_format.status import Presence
 from wire_format.topics import Channel
@@ -101,6 +102,8 @@ class Agent:
     home: Home
     log: Log
     cables: SerialVisitor | None = None
+    tap: Tap = NO_TAP
+    shelf: Shelf | None = None
     _said: int = 0
     _rounds: int = 0
     _looked_after_at: float = 0.0
@@ -129,13 +132,13 @@ class Agent:
         connect_s = self.config.visits.connect_s
         radio = BleRadio(backends.client, scanner, connect_s, backends.host, self.home.observer)
         stale = self.config.pairing.remove_stale_bonds
-        visitor = Visitor(self.home, radio, _spawning(tasks), remove_stale_bonds=stale)
+        visitor = Visitor(self.home, self.tap.radio(radio), _spawning(tasks), remove_stale_bonds=stale)
 
         def heard(sighting: Sighting, handle: object) -> None:
             nearby.heard(sighting, handle)
             visitor.heard(sighting, handle)
 
-        scanner.heard = heard
+        scanner.heard = self.tap.heard(heard)
         desk = PairingDesk(self.home, radio, visitor, nearby)
         control = Control(desk, RadioHealth(scanner, visitor, backends.host), self.log)
         tasks.create_task(scanner.run())
@@ -157,9 +160,21 @@ class Agent:
     def _begin(self) -> None:
         self.log.info("agent_started", version=self.home.software, boot_id=self.clock.boot_id)
         self.voice.tell(GatewayEventKind.STARTED)
+        self._say_profiles()
         if self.outbox.opened_chain:
             self.voice.tell(GatewayEventKind.OUTBOX_OPENED)
         self._look_after()
+
+    def _say_profiles(self) -> None:
+        if self.shelf is None:
+            return
+        for reason in self.shelf.refusals:
+            self.log.error("profiles_refused", reason=reason)
+            self.voice.tell(GatewayEventKind.PROFILES_REFUSED, reason[:500])
+        if self.shelf.taken is not None:
+            version, count = self.shelf.taken.version, len(self.home.catalogue.profiles)
+            self.log.info("profiles_changed", version=version, count=count)
+            self.voice.tell(GatewayEventKind.PROFILES_CHANGED, f"version {version}, {count} profiles")
 
     async def _housekeeping(self) -> None:
         while True:
@@ -202,6 +217,7 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
     line = _line(config, gateway, publisher, clock, log)
     publisher.line = line
     watch.publisher = publisher
+    shelf = shelf_of(config)
     home = Home(
         gateway.software,
         clock,
@@ -210,13 +226,21 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
         sealer,
         voice,
         Devices.open(config.state / "devices.json", config.device, config.adopt),
-        # A profile that a cable names is meant to be used.
-        Catalogue(enabled=(*config.profiles.enable, *(c.profile for c in config.cable if c.profile))),
+        shelf.catalogue(),
         config.visits,
         log,
         watch,
     )
-    return Agent(config, outbox, clock, voice, publisher, line, home, log, _cables(config, home))
+    return Agent(config, outbox, clock, voice, publisher, line, home, log, _cables(config, home), shelf=shelf)
+
+
+def shelf_of(config: Config, *, take: bool = True) -> Shelf:
+    """Return the shelf of device profiles; raises `Misconfigured` if the key that is named cannot be read."""
+    path = config.profiles.key
+    key = None if path is None else key_files.read_public(path, PublisherPublic).profiles
+    # A profile that a cable names is meant to be used.
+    enabled = (*config.profiles.enable, *(c.profile for c in config.cable if c.profile))
+    return Shelf(config.state / FOLDER, key, enabled, take)
 
 
 async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:

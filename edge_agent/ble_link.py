@@ -50,6 +50,13 @@ class BleLink:
         """Return the characteristics that the device offers."""
         return frozenset(c.uuid.lower() for c in self.client.services.characteristics.values())
 
+    def services(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Return for each service its characteristics with their properties."""
+        return {
+            service.uuid.lower(): {c.uuid.lower(): tuple(c.properties) for c in service.characteristics}
+            for service in self.client.services
+        }
+
     async def read(self, characteristic: str) -> bytes:
         """Read a value."""
         return bytes(await self._request("a read", self.client.read_gatt_char(characteristic)))

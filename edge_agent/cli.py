@@ -10,11 +10,16 @@ import typer
 
 from edge_agent import config as configuration
 from edge_agent import device_commands
+from edge_agent.cli_bundle import bundle
+from edge_agent.cli_captures import captures
 from service_kit.key_files import write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
 from wire_format.keys import GatewayKeys, Kem
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+app.add_typer(captures)
+app.add_typer(bundle, name="bundle")
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 

@@ -110,9 +110,13 @@ class PairingSection(Section):
 
 
 class ProfilesSection(Section):
-    """Profiles to use although no real device was ever seen with them, by name."""
+    """Profiles to use although no real device was ever seen with them, by name.
+
+    `key` is the public key of those who sign bundles of profiles; without it none is taken.
+    """
 
     enable: tuple[str, ...] = ()
+    key: Path | None = None
 
 
 class DeviceSection(Section):

@@ -61,14 +61,15 @@ class Visitor:
 
     def heard(self, sighting: Sighting, handle: object) -> None:
         """Take an advertisement. Called for each one, many times a second: quick, and it never raises."""
+        adverts = self._adverts.get(sighting.address)
+        if adverts is not None:
+            # Also one that by itself would fit no profile: a name is not in every advertisement.
+            adverts.heard(sighting)
         if not self.home.devices.is_ours(sighting.address):
             return
         profile = self._profile(sighting)
         if profile is None:
             return
-        adverts = self._adverts.get(sighting.address)
-        if adverts is not None:
-            adverts.heard(sighting)
         place = self.turns.heard(sighting.address, Wanted(sighting, handle, profile), self.monotonic())
         if place.wanted is None:
             return

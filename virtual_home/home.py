@@ -1,8 +1,8 @@
 """The process of a home's devices: the radio on one socket, commands and events on another.
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
-{"do": "ledger"}, {"do": "break_after", "device": ..., "packets": n}, {"do": "forget_bonds", "device": ...},
-{"do": "set_clock", "device": ..., "offset_s": ...}.
+{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
+{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -17,12 +17,15 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.advertising import S400, MiCompositionScale, MiScale
 from virtual_home.devices.and_devices import AndCuff, AndScale
 from virtual_home.devices.glucose_meter import GlucoseMeter
 from virtual_home.devices.microlife_cuff import MicrolifeCuff
 from virtual_home.devices.omron_cuffs import OmronMemoryCuff, OmronTimedCuff
 from virtual_home.devices.peripheral import Entry, Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.transtek_scale import TranstekScale
+from virtual_home.devices.vendor_meters import CareSensMeter, ContourMeter, RenumberingMeter, VerioMeter
 from virtual_home.devices.yonker_cuff import YonkerCuff
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
@@ -42,8 +45,17 @@ KINDS: Final[dict[str, type[Peripheral]]] = {
     "and_scale": AndScale,
     "microlife": MicrolifeCuff,
     "yonker": YonkerCuff,
+    "mi_scale": MiScale,
+    "mi_composition_scale": MiCompositionScale,
+    "xiaomi_s400": S400,
+    "transtek_scale": TranstekScale,
+    "contour": ContourMeter,
+    "caresens": CareSensMeter,
+    "dm30b": RenumberingMeter,
+    "verio_flex": VerioMeter,
 }
 
+TRICKS: Final = frozenset({"hold", "release", "break_after", "unacknowledged"})
 MINUTE: Final = dt.timedelta(minutes=1)
 
 
@@ -125,13 +137,27 @@ class Home:
                 await self.devices[key].forget_bonds()
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
-            case {"do": "break_after", "device": str(key), "packets": int(packets)}:
-                self.devices[key].break_after = packets
+            case {"do": str(trick), "device": str(key), **rest} if trick in TRICKS:
+                return await self._trick(trick, key, rest)
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]
                 return device.deletions_asked if isinstance(device, GlucoseMeter) else 0
             case _:
                 raise ValueError(f"unknown command {asked!r}")
+        return True
+
+    async def _trick(self, trick: str, key: str, rest: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+        """Let a device do what devices do now and then: measure unheard, or lose its connection."""
+        device = self.devices[key]
+        if trick == "unacknowledged":
+            return getattr(device, trick, 0)
+        if trick == "break_after":
+            device.break_after = int(rest["packets"])
+            return True
+        device.silent = trick == "hold"
+        if trick == "hold":
+            return await self.measure(key, dict(rest.get("values", {})))
+        await device.advertise()
         return True
 
     @staticmethod

@@ -36,6 +36,8 @@ _MEANS: Final = {
     Condition.DIABETES: _Means(134, 80, 74, 156, 78),
     Condition.HEART_FAILURE: _Means(122, 72, 82, 108, 70),
 }
+_SCALES: Final = ("mi_scale", "mi_composition_scale", "xiaomi_s400", "transtek_scale")
+_METERS: Final = ("contour", "caresens", "dm30b", "verio_flex")
 _SESSION_SD: Final = 8.0
 _READING_SD: Final = 5.0
 _WEIGHT_SD: Final = 0.7
@@ -93,6 +95,8 @@ class Person:
             "and_scale": self.weight,
             "microlife": self.blood_pressure,
             "yonker": self.blood_pressure,
+            **dict.fromkeys(_SCALES, self.weight),
+            **dict.fromkeys(_METERS, self.glucose),
         }[kind]
         while True:
             yield measure()

@@ -45,6 +45,14 @@ class DeviceEntry(_Part):
         "and_scale",
         "microlife",
         "yonker",
+        "mi_scale",
+        "mi_composition_scale",
+        "xiaomi_s400",
+        "transtek_scale",
+        "contour",
+        "caresens",
+        "dm30b",
+        "verio_flex",
     ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
     name: str

@@ -19,6 +19,7 @@ class Unit(StrEnum):
     MG_PER_DL = "mg/dL"
     KG = "kg"
     POUND = "[lb_av]"
+    JIN = "kg/2"  # the market jin, exactly half a kilogram; UCUM has no symbol of its own for it
     METRE = "m"
     INCH = "[in_i]"
     PERCENT = "%"
@@ -60,6 +61,7 @@ class Term(StrEnum):
     SOFT_LEAN_MASS = "soft_lean_mass"
     BODY_WATER_MASS = "body_water_mass"
     IMPEDANCE = "impedance"
+    IMPEDANCE_SECOND = "impedance_second"  # of a scale that measures at two frequencies
     BASAL_METABOLISM = "basal_metabolism"
     BODY_TEMPERATURE = "body_temperature"
     OXYGEN_SATURATION = "oxygen_saturation"
@@ -105,7 +107,7 @@ NOMENCLATURE: Final[dict[Term, Row]] = {
         160368, "MDC_CONC_GLU_UNDETERMINED_PLASMA", (), (Unit.MMOL_PER_L, Unit.MG_PER_DL), "0.5", "50"
     ),
     Term.KETONE: _row(None, None, (), (Unit.MMOL_PER_L,), "0", "15"),
-    Term.BODY_WEIGHT: _row(188736, "MDC_MASS_BODY_ACTUAL", ("29463-7",), _MASS, "2", "400"),
+    Term.BODY_WEIGHT: _row(188736, "MDC_MASS_BODY_ACTUAL", ("29463-7",), (*_MASS, Unit.JIN), "2", "400"),
     Term.BODY_HEIGHT: _row(188740, "MDC_LEN_BODY_ACTUAL", ("8302-2",), (Unit.METRE, Unit.INCH), "0.4", "2.6"),
     Term.BODY_MASS_INDEX: _row(
         188752, "MDC_RATIO_MASS_BODY_LEN_SQ", ("39156-5",), (Unit.KG_PER_M2,), "8", "120"
@@ -117,6 +119,7 @@ NOMENCLATURE: Final[dict[Term, Row]] = {
     Term.SOFT_LEAN_MASS: _row(188760, "MDC_MASS_BODY_SOFT_LEAN", (), _MASS, "1", "250"),
     Term.BODY_WATER_MASS: _row(188764, "MDC_BODY_WATER", (), _MASS, "1", "200"),
     Term.IMPEDANCE: _row(None, None, (), (Unit.OHM,), "50", "2000"),
+    Term.IMPEDANCE_SECOND: _row(None, None, (), (Unit.OHM,), "50", "2000"),
     Term.BASAL_METABOLISM: _row(None, None, (), (Unit.KILOJOULE,), "1000", "30000"),
     Term.BODY_TEMPERATURE: _row(
         150364, "MDC_TEMP_BODY", ("8310-5",), (Unit.CELSIUS, Unit.FAHRENHEIT), "25", "45"

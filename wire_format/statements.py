@@ -96,6 +96,8 @@ class GatewayEventKind(StrEnum):
     ADAPTER_RESET = "adapter_reset"  # it did not listen any more, and was switched off and on
     ADAPTER_DEAD = "adapter_dead"  # it cannot be used, also after resets: no device is heard
     ADAPTER_BACK = "adapter_back"  # it listens again
+    PROFILES_CHANGED = "profiles_changed"  # another bundle of device profiles is in use; detail says which
+    PROFILES_REFUSED = "profiles_refused"  # a bundle is not used, the last good one is; detail says why
 
 
 class GatewayEvent(Wire):

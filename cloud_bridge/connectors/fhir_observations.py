@@ -26,6 +26,7 @@ from cloud_bridge.connectors.fhir_codes import (
     MEAL,
     MEAL_CODES,
     MEASUREMENT,
+    OUTSIDE_VITAL_SIGNS,
     PHD_CATEGORY,
     PHD_IDENTIFIER,
     PHD_PROFILE,
@@ -136,7 +137,8 @@ class _Maker:
     def _single(self, component: Component, parent: str | None) -> tuple[UUID, Resource]:
         key = self._key(component)
         vital = VITAL_SIGNS.get(component.term)
-        profiles = [*([f"{BASE_PROFILE}{vital}"] if vital else []), f"{PHD_PROFILE}PhdNumericObservation"]
+        fits = vital is not None and (component.term, component.unit) not in OUTSIDE_VITAL_SIGNS
+        profiles = [*([f"{BASE_PROFILE}{vital}"] if fits else []), f"{PHD_PROFILE}PhdNumericObservation"]
         category = "vital-signs" if vital else "laboratory" if component.term is Term.GLUCOSE else None
         code = self._glucose_code(component) if component.term is Term.GLUCOSE else _code(component)
         made = self._base(key, code, profiles, category) | _value(component)

@@ -9,11 +9,15 @@ Algorithm of a visit:
    for all.
 5. Records are committed in batches of at most fifty, each with the cursor that it reaches, in one
    transaction. A record whose context is still to come is held until it came or the meter is done.
+6. Where a context may say that a record is a ketone (`decode.ketone_meal`), a record without it is no
+   reading: if the link was lost it is left for the next visit, if the meter was done its bytes are kept.
+7. A meter that numbers its records anew with each measurement (`records.renumbered`) is always asked for
+   all, and not for their count; what was known before is known by its time and value.
 Nothing is ever deleted.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from device_drivers.clock_sync import compare_clock
@@ -21,7 +25,7 @@ from device_drivers.decoding import Decoded, glucose, with_context
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
 from device_drivers.link import GattLink, LinkLost, uuid16
-from device_drivers.profile import SequenceStep, StepKind
+from device_drivers.profile import SequenceStep, StepKind, long_uuid
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
 from device_drivers.quantities.record_access import (
     ABORT,
@@ -63,6 +67,7 @@ class _Transfer:
     strays: list[Reading] = field(default_factory=list)
     answers: asyncio.Queue[RecordAccess] = field(default_factory=asyncio.Queue)
     received: int = 0
+    whole: bool = False
 
     def record(self, data: bytes) -> None:
         packet = RawPacket(source="2A18", data=data)
@@ -72,6 +77,8 @@ class _Transfer:
             self._stray(packet, str(error))
             return
         self.received += 1
+        if self.visit.profile.records.renumbered:
+            decoded = replace(decoded, sequence=None)
         self.held.append(_Held(decoded, (packet,)))
         self.commit_full()
 
@@ -84,7 +91,7 @@ class _Transfer:
             return
         for one in reversed(self.held):
             if one.decoded.sequence == sequence and len(one.raw) == 1:
-                one.decoded = with_context(one.decoded, data)
+                one.decoded = with_context(one.decoded, data, self.visit.profile.decode)
                 one.raw = (*one.raw, packet)
                 break
         else:
@@ -107,6 +114,9 @@ class _Transfer:
 
     def commit_all(self) -> None:
         """Commit what is held, in batches; contexts that did not come are not waited for any more."""
+        if not self.whole:
+            unclear = (number for number, one in enumerate(self.held) if self._unclear(one))
+            self.held = self.held[: next(unclear, None)]
         while self.held or self.strays:
             self._commit(MAX_BATCH)
 
@@ -120,9 +130,16 @@ class _Transfer:
         cursor = RecordCursor(sequence=self.reached, count=self.count) if self.reached >= 0 else None
         self.visit.sink.commit([*readings, *strays], cursor=cursor)
 
+    def _unclear(self, held: _Held) -> bool:
+        """Whether it is not known what was measured: only the context would say so."""
+        return held.decoded.context_follows and self.visit.profile.decode.ketone_meal is not None
+
     def _reading(self, held: _Held) -> Reading:
         self.ordinal += 1
         now = self.visit.now()
+        if self._unclear(held):
+            reason = "Its context did not come: it may be glucose or a ketone."
+            return undecodable(self.visit, held.raw[0], reason, now, self.ordinal)
         return measurement(
             self.visit, held.decoded, held.raw, now, self.ordinal, self.comparison, stored=True
         )
@@ -143,6 +160,7 @@ class GattRacp:
         try:
             async with asyncio.timeout(float(visit.profile.records.overall_s)):
                 await self._fetch(link, visit, transfer)
+            transfer.whole = True
         except TimeoutError:
             await self._abort(link)
         finally:
@@ -152,9 +170,12 @@ class GattRacp:
         """Take the profile's steps (without any: compare the clock), then subscribe to everything."""
 
         async def own(step: SequenceStep) -> None:
-            if step.do is not StepKind.CLOCK:
+            if step.do is StepKind.CLOCK:
+                transfer.comparison = await compare_clock(link, visit)
+            elif step.do is StepKind.SUBSCRIBE and step.on is not None:
+                await _listen(link, step.on)
+            else:
                 raise Misconfigured(f"The driver {visit.profile.driver} takes no step {step.do.value!r}.")
-            transfer.comparison = await compare_clock(link, visit)
 
         await take_steps(link, visit.profile.steps or (SequenceStep(do=StepKind.CLOCK),), own)
         await self._subscribe(link, transfer)
@@ -166,6 +187,9 @@ class GattRacp:
         await link.subscribe(CONTROL_POINT, transfer.answer)
 
     async def _fetch(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        if visit.profile.records.renumbered:
+            await self._report(link, visit, transfer, REPORT_ALL)
+            return
         transfer.count = await self._count(link, visit, transfer)
         before = visit.cursor
         if transfer.count == 0:
@@ -224,6 +248,15 @@ class GattRacp:
             await link.write(CONTROL_POINT, ABORT)
         except (LinkLost, Rejected):
             return
+
+
+async def _listen(link: GattLink, name: str) -> None:
+    """Subscribe to what a vendor wants to be listened to before it takes a command; its answers tell nothing.
+
+    Firmware that does not have the characteristic has another of the profile's instead.
+    """
+    if long_uuid(name) in link.characteristics():
+        await link.subscribe(long_uuid(name), lambda _data: None)
 
 
 def _renumbered(visit: Visit) -> DeviceEvent:

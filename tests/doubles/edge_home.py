@@ -1,6 +1,6 @@
 """A `Home` in a folder, with known keys and a known time, and what it has sealed so far."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from device_drivers.catalogue import Catalogue
@@ -46,6 +46,7 @@ def make_home(
     patience: Visits | None = None,
     change: Change = lambda profile: profile,
     knows_time: bool = True,
+    enabled: Collection[str] = (),
 ) -> Home:
     clock = GatewayClock(BOOT, uncertainty=vouched(5) if knows_time else lambda: None, utc=lambda: NOON)
     box = Outbox(folder / "outbox", "gw-1", utc=lambda: NOON, limits=limits)
@@ -58,7 +59,7 @@ def make_home(
         sealer,
         GatewayVoice(box, sealer, clock),
         Devices.open(folder / "devices.json", owners, Adoption(person="p-1") if adopt else None),
-        Catalogue(quick_profiles(change)),
+        Catalogue(quick_profiles(change), enabled),
         patience or Visits(rest_s=5, longest_rest_s=300),
         silent(),
         nobody,

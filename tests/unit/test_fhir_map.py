@@ -301,3 +301,11 @@ def test_only_what_json_has_is_written() -> None:
     assert to_json({"a": [True, None, 1, Decimal("0.10"), '"']}) == '{"a":[true,null,1,0.10,"\\""]}'
     with pytest.raises(TypeError, match="float"):
         to_json({"a": 0.1})
+
+
+def test_a_weight_in_jin_keeps_its_unit_and_claims_no_profile_that_has_no_place_for_it() -> None:
+    for unit, fits in ((Unit.KG, True), (Unit.POUND, True), (Unit.JIN, False)):
+        (made,) = observations(order(single(Quantity.BODY_WEIGHT, Term.BODY_WEIGHT, unit, "141.20")))
+        assert made["valueQuantity"]["code"] == unit.value
+        assert any(p.endswith("/bodyweight") for p in made["meta"]["profile"]) == fits
+        assert "29463-7" in codes(made)

@@ -57,6 +57,10 @@ class GlucoseMeter(Peripheral):
         )
         return await self.measured(bytes(packet))
 
+    def packet(self, entry: Entry) -> bytes:
+        """Return a record as it is sent now."""
+        return bytes.fromhex(entry.packet)
+
     def _asked(self, connection: Connection, value: bytes) -> None:
         subscribed = self.device.gatt_server.subscribers.get(connection, {})
         if not subscribed.get(self.control.handle, b"\0\0")[0] & 2:
@@ -69,6 +73,8 @@ class GlucoseMeter(Peripheral):
             answer = bytes([OpCode.COUNT_RESPONSE, 0]) + len(chosen).to_bytes(2, "little")
         elif op_code == OpCode.REPORT and chosen is not None:
             await self._report(connection, chosen)
+            if self.connection is None:
+                return
             answer = _response(op_code, Result.SUCCESS if chosen else Result.NO_RECORDS_FOUND)
         elif op_code == OpCode.ABORT:
             answer = _response(op_code, Result.SUCCESS)
@@ -92,10 +98,12 @@ class GlucoseMeter(Peripheral):
 
     async def _report(self, connection: Connection, chosen: list[Entry]) -> None:
         for entry in chosen:
+            if await self.breaks(connection):
+                return
             entry.sent_times += 1
             entry.fate = Fate.SENT if entry.fate is Fate.MEASURED else entry.fate
             self.tell("sent", entry)
-            await self.device.notify_subscriber(connection, self.measurement, bytes.fromhex(entry.packet))
+            await self.device.notify_subscriber(connection, self.measurement, self.packet(entry))
             if entry.number in self.meals:
                 meal = GlucoseMeasurementContext(0x02, entry.number, meal_code=self.meals[entry.number])
                 await self.device.notify_subscriber(connection, self.context, bytes(meal))

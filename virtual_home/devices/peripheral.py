@@ -143,6 +143,7 @@ class Peripheral:
         self._sending: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
         self.break_after: int | None = None
+        self.silent = False
         controller = Controller(spec.key, link=air, public_address=None)
         config = DeviceConfiguration(
             name=spec.name, address=hci.Address(spec.address, hci.Address.RANDOM_DEVICE_ADDRESS)
@@ -179,7 +180,7 @@ class Peripheral:
         if self._silence is not None:
             self._silence.cancel()
         self._silence = asyncio.create_task(self._fall_silent())
-        if self.connection is None and not self.device.is_advertising:
+        if self.connection is None and not self.silent and not self.device.is_advertising:
             await self.device.start_advertising()
 
     async def forget_bonds(self) -> None:
