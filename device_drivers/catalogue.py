@@ -14,6 +14,12 @@ from device_drivers.drivers.gatt_racp import GattRacp
 from device_drivers.drivers.microlife import Microlife
 from device_drivers.drivers.omron_eeprom import OmronEeprom
 from device_drivers.drivers.onetouch_ble import OneTouchBle
+from device_drivers.drivers.serial_codefree import CodeFree
+from device_drivers.drivers.serial_freestyle_lite import FreeStyleLite
+from device_drivers.drivers.serial_freestyle_optium import FreeStyleOptium
+from device_drivers.drivers.serial_taidoc import TaiDoc
+from device_drivers.drivers.serial_ultra2 import Ultra2
+from device_drivers.drivers.serial_ultraeasy import UltraEasy
 from device_drivers.drivers.transtek_scale import TranstekScale
 from device_drivers.drivers.weigh_in import MiScaleAdvert, MiScaleGatt
 from device_drivers.drivers.xiaomi_s400 import XiaomiS400
@@ -36,7 +42,14 @@ DRIVERS: Final[Mapping[str, Driver]] = {
     "onetouch_ble": OneTouchBle(),
     "transtek_scale": TranstekScale(),
 }
-SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
+SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {
+    "serial_ultra2": Ultra2(),
+    "serial_ultraeasy": UltraEasy(),
+    "serial_freestyle_lite": FreeStyleLite(),
+    "serial_freestyle_optium": FreeStyleOptium(),
+    "serial_codefree": CodeFree(),
+    "serial_taidoc": TaiDoc(),
+}
 ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {
     "mi_scale_advert": MiScaleAdvert(),
     "xiaomi_s400": XiaomiS400(),

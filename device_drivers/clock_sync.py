@@ -29,11 +29,16 @@ def clock_zone(visit: Visit) -> int:
 
 
 def compared(
-    shown: DateTime, before: GatewayTime, after: GatewayTime, zone_offset_minutes: int
+    shown: DateTime,
+    before: GatewayTime,
+    after: GatewayTime,
+    zone_offset_minutes: int,
+    resolution_ms: int = RESOLUTION_MS,
 ) -> ClockComparison | None:
     """Return how far a clock is ahead that showed `shown` between two moments of the gateway.
 
-    None if the device states no date, or the gateway does not know the time.
+    None if the device states no date, or the gateway does not know the time. `resolution_ms` is the coarser
+    of what the clock and what the device's records count in.
     """
     stated = None if shown.unknown else shown.stated
     device_utc = None if stated is None else from_local(stated, zone_offset_minutes)
@@ -41,7 +46,7 @@ def compared(
         return None
     asked = (after.utc - before.utc) // _MS
     offset = (device_utc - before.utc) // _MS
-    return ClockComparison(offset, asked + before.uncertainty_ms + RESOLUTION_MS)
+    return ClockComparison(offset, asked + before.uncertainty_ms + resolution_ms)
 
 
 def must_be_set(visit: Visit, comparison: ClockComparison | None) -> bool:

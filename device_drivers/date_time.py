@@ -52,6 +52,17 @@ class DateTime:
         rest = (moment.month, moment.day, moment.hour, moment.minute, moment.second)
         return cls(moment.year.to_bytes(2, "little") + bytes(rest))
 
+    @classmethod
+    def from_digits(cls, *digits: int) -> Self:
+        """Keep year, month, day, hours, minutes, seconds as a device gave them, in a calendar or not.
+
+        Raises `MalformedPacket` for what no seven bytes hold.
+        """
+        try:
+            return cls(digits[0].to_bytes(2, "little") + bytes(digits[1:]))
+        except (ValueError, OverflowError):
+            raise MalformedPacket("The digits of a clock are beyond all calendars.") from None
+
     def __bytes__(self) -> bytes:
         return self.raw
 

@@ -10,7 +10,7 @@ from device_drivers.device_time import ClockComparison, Received, device_time, u
 from device_drivers.driver import GatewayTime, Visit
 from device_drivers.profile import DeviceProfile
 from wire_format.errors import Misconfigured
-from wire_format.identity import clockless_id, derived_id, record_id, stated_id
+from wire_format.identity import clockless_id, derived_id, record_id, stated_id, undated_id
 from wire_format.measurement import (
     DeviceTime,
     Measurement,
@@ -58,6 +58,9 @@ def measurement(  # noqa: PLR0913, PLR0917 - what a reading is made of
         identity = record_id(device, quantity, key)
     elif time.stated is not None:
         identity = stated_id(device, quantity, time.stated, decoded.user, decoded.components)
+    elif stored:
+        digits = None if decoded.stamp is None else decoded.stamp.text
+        identity = undated_id(device, quantity, digits, decoded.user, decoded.components)
     else:
         identity = clockless_id(device, quantity, visit.boot_id, visit.number, ordinal, raw)
     return Measurement(

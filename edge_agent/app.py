@@ -11,8 +11,9 @@ from typing import Any, Final
 from device_drivers.link import Sighting
 from edge_agent.ble_link import BleRadio
 from edge_agent.bluez_host import BluezHost
+from edge_agent.cables import Cables
 from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
-from edge_agent.config import Config, VirtualRadio
+from edge_agent.config import Config, SerialSection, VirtualRadio
 from edge_agent.control import Control, RadioHealth
 from edge_agent.control_line import CONTROL
 from edge_agent.home import Home
@@ -26,6 +27,7 @@ from edge_agent.radio_host import RadioHost
 from edge_agent.recording import NO_TAP, Tap
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
+from edge_agent.serial_visit import SerialVisitor
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step, StepObserver, nobody
 from edge_agent.visit import Visitor
@@ -99,6 +101,7 @@ class Agent:
     line: MqttLine
     home: Home
     log: Log
+    cables: SerialVisitor | None = None
     tap: Tap = NO_TAP
     shelf: Shelf | None = None
     _said: int = 0
@@ -114,6 +117,8 @@ class Agent:
                 self._begin_radio(tasks, backends)
                 tasks.create_task(self._line())
                 tasks.create_task(self.publisher.run())
+                if self.cables is not None:
+                    tasks.create_task(self.cables.run(_spawning(tasks)))
                 tasks.create_task(self._housekeeping())
                 tasks.create_task(notifier.feed(self._works))
                 notifier.send("READY=1")
@@ -226,14 +231,16 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
         log,
         watch,
     )
-    return Agent(config, outbox, clock, voice, publisher, line, home, log, shelf=shelf)
+    return Agent(config, outbox, clock, voice, publisher, line, home, log, _cables(config, home), shelf=shelf)
 
 
 def shelf_of(config: Config, *, take: bool = True) -> Shelf:
     """Return the shelf of device profiles; raises `Misconfigured` if the key that is named cannot be read."""
     path = config.profiles.key
     key = None if path is None else key_files.read_public(path, PublisherPublic).profiles
-    return Shelf(config.state / FOLDER, key, config.profiles.enable, take)
+    # A profile that a cable names is meant to be used.
+    enabled = (*config.profiles.enable, *(c.profile for c in config.cable if c.profile))
+    return Shelf(config.state / FOLDER, key, enabled, take)
 
 
 async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
@@ -246,6 +253,14 @@ async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody
         if backends.close is not None:
             await backends.close()
     log.info("agent_ended")
+
+
+def _cables(config: Config, home: Home) -> SerialVisitor | None:
+    """Return the visitor of serial meters; None where nothing serial is configured."""
+    if config.serial is None and not config.cable:
+        return None
+    cables = Cables(config.cable, home.catalogue, adopting=None not in {config.adopt, config.serial})
+    return SerialVisitor(home, cables, config.serial or SerialSection())
 
 
 def _spawning(tasks: asyncio.TaskGroup) -> Callable[[Coroutine[Any, Any, None]], None]:

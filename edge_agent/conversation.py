@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from device_drivers.catalogue import advert_driver_of, driver_of
-from device_drivers.driver import RecordCursor, Visit
 from device_drivers.information import NOTHING_SAID, Information, ask_information
 from device_drivers.link import GattLink, Sighting
 from device_drivers.profile import Bond, DeviceProfile
 from edge_agent.advert_link import Adverts
 from edge_agent.bonds import Bonds, BondStore
-from edge_agent.clock import zone_offset_minutes
 from edge_agent.home import Home
 from edge_agent.pairing import KnownDevice, identity_of
 from edge_agent.passkeys import PairingTerms, terms_of
-from edge_agent.sink import OutboxSink
 from edge_agent.steps import Step
 from wire_format.errors import Unreachable
 
@@ -114,7 +111,7 @@ class Conversation:
                 device = self.bonds.proved(device)
             call.device = device
             sink = home.sink_of(device)
-            visit = self._prepared(said.firmware, device, profile, call.number, sink)
+            visit = home.visit_to(device, profile, call.number, sink, said.firmware)
             async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):
                 await driver_of(profile).collect(link, visit)
             call.encrypted = link.encrypted and link_of.bond in KEEPS_BOND
@@ -143,7 +140,7 @@ class Conversation:
         """Take what a device advertises until it is silent; return how many readings were new."""
         call.device = device = self.known(call.sighting.address, NOTHING_SAID, call.profile)
         sink = self.home.sink_of(device)
-        visit = self._prepared(None, device, call.profile, call.number, sink)
+        visit = self.home.visit_to(device, call.profile, call.number, sink)
         async with asyncio.timeout(float(call.profile.records.overall_s) + GRACE_S):
             await advert_driver_of(call.profile).collect(adverts, visit)
         return sink.sealed
@@ -165,25 +162,3 @@ class Conversation:
         devices.remember(device)
         self.home.log.info("device_known", device_id=identity.device_id, profile=profile.name)
         return device
-
-    def _prepared(
-        self, firmware: str | None, device: KnownDevice, profile: DeviceProfile, number: int, sink: OutboxSink
-    ) -> Visit:
-        home = self.home
-        reached = home.outbox.advance_of(device.identity.device_id)
-        zone = home.zone_offset_minutes
-        return Visit(
-            device=device.identity,
-            profile=profile,
-            firmware=firmware,
-            gateway=home.outbox.gateway,
-            software=home.software,
-            boot_id=home.clock.boot_id,
-            number=number,
-            zone_offset_minutes=zone_offset_minutes(home.clock.utc()) if zone is None else zone,
-            cursor=None if reached is None else RecordCursor(sequence=reached.sequence, count=reached.count),
-            now=home.clock.now,
-            sink=sink,
-            consents=home.devices.consents(device),
-            bind_key=home.devices.bind_key(device),
-        )

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from device_drivers.catalogue import Catalogue
-from edge_agent.clock import GatewayClock
+from device_drivers.driver import RecordCursor, Visit
+from device_drivers.profile import DeviceProfile
+from edge_agent.clock import GatewayClock, zone_offset_minutes
 from edge_agent.config import Visits
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices, KnownDevice
@@ -36,6 +38,33 @@ class Home:
         pairings = self.devices.pairings(device)
         device_id = device.identity.device_id
         return OutboxSink(self.outbox, self.sealer, self.clock, device_id, pairings, self.observer)
+
+    def visit_to(
+        self,
+        device: KnownDevice,
+        profile: DeviceProfile,
+        number: int,
+        sink: OutboxSink,
+        firmware: str | None = None,
+    ) -> Visit:
+        """Return what a driver needs to know of here and now, and of this device."""
+        reached = self.outbox.advance_of(device.identity.device_id)
+        zone = self.zone_offset_minutes
+        return Visit(
+            device=device.identity,
+            profile=profile,
+            firmware=firmware,
+            gateway=self.outbox.gateway,
+            software=self.software,
+            boot_id=self.clock.boot_id,
+            number=number,
+            zone_offset_minutes=zone_offset_minutes(self.clock.utc()) if zone is None else zone,
+            cursor=None if reached is None else RecordCursor(sequence=reached.sequence, count=reached.count),
+            now=self.clock.now,
+            sink=sink,
+            consents=self.devices.consents(device),
+            bind_key=self.devices.bind_key(device),
+        )
 
     def tell(self, device: KnownDevice, kind: DeviceEventKind, detail: str) -> None:
         """Say something of a device to whoever looks after it; a full outbox is said in the log."""

@@ -35,7 +35,9 @@ from virtual_home.devices.vendor_meters import CareSensMeter, ContourMeter, Renu
 from virtual_home.devices.yonker_cuff import YonkerCuff
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
-from virtual_home.scenario import Scenario
+from virtual_home.scenario import CableEntry, DeviceEntry, Scenario
+from virtual_home.serial.cable import Cable
+from virtual_home.serial.kinds import CABLE_KINDS
 
 KINDS: Final[dict[str, type[Peripheral]]] = {
     "cuff": Cuff,
@@ -72,7 +74,7 @@ MINUTE: Final = dt.timedelta(minutes=1)
 class Home:
     """The devices of one scenario, powered on and silent until somebody measures."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, folder: Path | None = None) -> None:
         self.air: Air = Air()
         self.listeners: set[asyncio.StreamWriter] = set()
         self._now = scenario.begins_at
@@ -81,9 +83,22 @@ class Home:
             entry.key: KINDS[entry.kind](entry.spec(zone), self.air, self.announce, self.now)
             for entry in scenario.devices
         }
-        people = {entry.person: Person(scenario.seed, entry.person) for entry in scenario.devices}
+        self.cables = {
+            entry.key: Cable(
+                (folder or Path()) / f"{entry.key}.tty",
+                CABLE_KINDS[entry.kind](
+                    entry.serial, self.now, zone, dt.timedelta(seconds=entry.clock_offset_s)
+                ),
+            )
+            for entry in scenario.cables
+        }
+        every: list[DeviceEntry | CableEntry] = [*scenario.devices, *scenario.cables]
+        people = {entry.person: Person(scenario.seed, entry.person) for entry in every}
         self._next: dict[str, Iterator[dict[str, Decimal]]] = {
-            entry.key: people[entry.person].readings(entry.kind) for entry in scenario.devices
+            entry.key: people[entry.person].readings(
+                "glucose_meter" if entry.key in self.cables else entry.kind
+            )
+            for entry in every
         }
 
     def now(self) -> dt.datetime:
@@ -94,6 +109,8 @@ class Home:
         """Switch all devices on."""
         for device in self.devices.values():
             await device.power_on()
+        for cable in self.cables.values():
+            cable.plug()
 
     def announce(self, event: dict[str, Any]) -> None:
         """Tell every listener."""
@@ -103,10 +120,12 @@ class Home:
 
     async def measure(self, key: str, values: dict[str, str]) -> dict[str, Any]:
         """Let somebody measure; without values the person's next plausible ones."""
-        device = self.devices[key]
         if self._now is not None:
             self._now += MINUTE
         chosen = {name: Decimal(value) for name, value in values.items()} or next(self._next[key])
+        if key in self.cables:
+            return _measured(key, self.cables[key], chosen["mg_dl"])
+        device = self.devices[key]
         entry: Entry = await device.measure(**chosen)  # type: ignore[attr-defined]  # every kind measures
         return asdict(entry) | {"values": {name: str(value) for name, value in chosen.items()}}
 
@@ -121,6 +140,11 @@ class Home:
                 return await self.measure(key, dict(rest.get("values", {})))
             case {"do": "ledger"}:
                 return self.ledger()
+            case {"do": "plug" | "unplug" as turn, "device": str(key)}:
+                cable = self.cables[key]
+                if cable.plugged != (turn == "plug"):
+                    cable.plug() if turn == "plug" else cable.unplug()
+                return cable.plugged
             case {"do": "forget_bonds", "device": str(key)}:
                 await self.devices[key].forget_bonds()
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
@@ -178,9 +202,19 @@ def _suffered(device: Peripheral, what: str) -> list[int] | int:
     return device.deletions_asked if isinstance(device, RecordKeeper) else 0
 
 
+def _measured(key: str, cable: Cable, mg_dl: Decimal) -> dict[str, Any]:
+    """Let somebody measure with a meter that may be on its cable at the same time."""
+    if mg_dl != mg_dl.to_integral_value():
+        raise ValueError(f"{key} measures whole mg/dL")
+    taken = cable.meter.measure(int(mg_dl)).taken
+    if cable.plugged:
+        cable.switch_on()
+    return {"device": key, "taken": taken.isoformat(), "values": {"mg_dl": str(mg_dl)}}
+
+
 async def run_home(scenario: Scenario, radio: Path, control: Path) -> None:
     """Serve a home until cancelled."""
-    home = Home(scenario)
+    home = Home(scenario, control.parent)
     await home.power_on()
     await serve_controller(home.air, radio)
     await asyncio.to_thread(control.unlink, missing_ok=True)

@@ -87,6 +87,16 @@ class DeviceEntry(_Part):
         return DeviceSpec(**habits, zone_offset_minutes=zone_offset_minutes)
 
 
+class CableEntry(_Part):
+    """A meter on a serial cable. The cable is a pty, `<key>.tty` beside the control socket."""
+
+    key: str = Field(pattern=r"^[a-z0-9_-]+$")
+    kind: Literal["ultra2", "ultraeasy", "freestyle_lite", "freestyle_optium", "codefree", "taidoc"]
+    serial: str
+    person: str
+    clock_offset_s: int = 0
+
+
 class Act(_Part):
     """One measurement: `after_s` seconds after the one before; without values they come from the person."""
 
@@ -108,11 +118,12 @@ class Scenario(_Part):
     zone_offset_minutes: int = 480
     begins_at: AwareDatetime | None = None
     devices: tuple[DeviceEntry, ...] = Field(min_length=1)
+    cables: tuple[CableEntry, ...] = ()
     acts: tuple[Act, ...] = ()
 
     @model_validator(mode="after")
     def _known_devices(self) -> "Scenario":
-        known = {device.key for device in self.devices}
+        known = {device.key for device in self.devices} | {cable.key for cable in self.cables}
         strangers = [act.device for act in self.acts if act.device not in known]
         if strangers:
             raise ValueError(f"acts name the devices {strangers}, which the home does not have")

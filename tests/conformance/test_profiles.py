@@ -7,7 +7,6 @@ import pytest
 
 from device_drivers.capture import (
     Capture,
-    Kind,
     Origin,
     Session,
     capture_of,
@@ -203,8 +202,8 @@ def test_a_capture_that_says_otherwise_is_seen() -> None:
     outcome = visited(profile, session)
     assert differences(outcome.readings, ({**session.expect[0], "user": 99}, *session.expect[1:]))
     assert differences(outcome.readings, session.expect[1:])
-    notify = next(e for e in session.exchange if e.kind is Kind.NOTIFY)
-    changed = session.model_copy(update={"exchange": (notify.model_copy(update={"hex": "00"}),)})
+    said = session.exchange[packets(session)[0]]
+    changed = session.model_copy(update={"exchange": (said.model_copy(update={"hex": "00"}),)})
     assert differences(visited(profile, changed).readings, session.expect)
 
 
