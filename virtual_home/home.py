@@ -1,7 +1,8 @@
 """The process of a home's devices: the radio on one socket, commands and events on another.
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
-{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...}.
+{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
+{"do": "type_passkey", "device": ..., "passkey": ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -91,6 +92,9 @@ class Home:
                 return True
             case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
                 self._set_clock(self.devices[key], offset)
+                return True
+            case {"do": "type_passkey", "device": str(key), "passkey": int(digits)}:
+                self.devices[key].panel.type_passkey(digits)
                 return True
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]

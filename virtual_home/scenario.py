@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from virtual_home.devices.pairing import Pairing
 from virtual_home.devices.peripheral import DeviceSpec
 from wire_format.errors import Misconfigured
 
@@ -46,6 +47,9 @@ class DeviceEntry(_Part):
     clock_writable: bool = True
     advertises_s: float = 30.0
     closes_after_s: float = 0.5
+    memory: int = Field(default=60, ge=1)
+    pairing: Pairing = "just_works"
+    passkey: int = Field(default=0, ge=0, le=999_999)
 
     def spec(self, zone_offset_minutes: int) -> DeviceSpec:
         """Return what the virtual device is built from."""

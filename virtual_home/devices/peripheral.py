@@ -20,11 +20,11 @@ from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, CharacteristicValue, Descriptor, Service
 from bumble.host import Host
 from bumble.keys import MemoryKeyStore
-from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport.common import AsyncPipeSink
 
 from device_drivers.date_time import DateTime
 from device_drivers.quantities.current_time import CurrentTime
+from virtual_home.devices.pairing import Pairing, Panel
 from virtual_home.radio import Air
 
 Properties = Characteristic.Properties
@@ -83,6 +83,8 @@ class DeviceSpec:
     closes_after_s: float = 0.5
     zone_offset_minutes: int = 480
     memory: int = 60
+    pairing: Pairing = "just_works"
+    passkey: int = 0
 
 
 Now = Callable[[], dt.datetime]
@@ -140,9 +142,8 @@ class Peripheral:
         self.device = Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
         self.device.keystore = MemoryKeyStore()
         self.device.advertising_interval_min = self.device.advertising_interval_max = _INTERVAL_MS
-        self.device.pairing_config_factory = lambda _: PairingConfig(
-            sc=True, mitm=False, bonding=True, delegate=PairingDelegate()
-        )
+        self.panel = Panel(spec.pairing, spec.passkey)
+        self.device.pairing_config_factory = lambda _: self.panel.config()
         self.device.advertising_data = self._advertisement()
         self.device.add_services([self._information(), *self._clock_service(), *self.build()])
         self.device.on(Device.EVENT_CONNECTION, self._connected)
