@@ -2,7 +2,8 @@
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
-{"do": "type_passkey", "device": ..., "passkey": ...}.
+{"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "disturb", "device": ..., "how": "drop"} (see
+`Disturbance`), {"do": "advertise" | "silence" | "release", "device": ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from virtual_home.devices.glucose_meter import GlucoseMeter
-from virtual_home.devices.peripheral import Peripheral, real_time
+from virtual_home.devices.peripheral import Disturbance, Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
@@ -87,24 +88,34 @@ class Home:
                 return await self.measure(key, dict(rest.get("values", {})))
             case {"do": "ledger"}:
                 return self.ledger()
-            case {"do": "forget_bonds", "device": str(key)}:
-                await self.devices[key].forget_bonds()
-                return True
-            case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
-                self._set_clock(self.devices[key], offset)
-                return True
-            case {"do": "type_passkey", "device": str(key), "passkey": int(digits)}:
-                self.devices[key].panel.type_passkey(digits)
-                return True
             case {"do": "deletions_asked", "device": str(key)}:
                 device = self.devices[key]
                 return device.deletions_asked if isinstance(device, GlucoseMeter) else 0
+            case {"device": str(key)}:
+                await self._treat(self.devices[key], asked)
+                return True
             case _:
                 raise ValueError(f"unknown command {asked!r}")
 
     @staticmethod
-    def _set_clock(device: Peripheral, offset_s: int) -> None:
-        device.clock.offset = dt.timedelta(seconds=offset_s)
+    async def _treat(device: Peripheral, asked: dict[str, Any]) -> None:
+        match asked:
+            case {"do": "forget_bonds"}:
+                await device.forget_bonds()
+            case {"do": "set_clock", "offset_s": int(offset)}:
+                device.clock.offset = dt.timedelta(seconds=offset)
+            case {"do": "type_passkey", "passkey": int(digits)}:
+                device.panel.type_passkey(digits)
+            case {"do": "advertise"}:
+                await device.advertise()
+            case {"do": "silence"}:
+                await device.silence()
+            case {"do": "release"}:
+                device.released.set()
+            case {"do": "disturb", "how": str(how)}:
+                device.disturbances.add(Disturbance(how))
+            case _:
+                raise ValueError(f"unknown command {asked!r}")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one listener until it goes."""

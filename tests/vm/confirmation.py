@@ -1,0 +1,69 @@
+"""Who confirms an indication, and when: the order that the product's one tolerated loss rests on.
+
+No clock is needed to tell. The gateway's process is stopped by a signal while a subscribed device waits with
+its reading; then the device sends. What is confirmed meanwhile was confirmed without the gateway's handler.
+"""
+
+import asyncio
+
+from tests.vm.rig import Failed, Rig
+
+FROZEN_S = 2.0
+BP = {"systolic": "133", "diastolic": "85", "pulse": "66"}
+
+
+async def confirmed_before_the_handler(rig: Rig) -> None:
+    """BlueZ confirms an indication while the gateway, which has the handler, does not run at all."""
+    await _held_and_frozen(rig, "confirmed")
+    try:
+        sent, confirmed = await _confirmed(rig, "confirmed")
+        await asyncio.sleep(FROZEN_S)
+        handled = [s for s in rig.steps("handler_called") if s["at_ns"] > sent["at_ns"]]
+        if handled:
+            raise Failed("Not so: the gateway does not run while it is frozen")
+    finally:
+        await rig.guest.ask("gateway", what="thaw")
+    (kept,) = await rig.all_sealed("confirmed")
+    handled = [s for s in rig.steps("handler_called") if s["at_ns"] > sent["at_ns"]]
+    took = (confirmed["at_ns"] - sent["at_ns"]) / 1e6
+    later = (handled[0]["at_ns"] - confirmed["at_ns"]) / 1e9
+    rig.notes["confirmation"] = (
+        f"confirmed {took:.1f} ms after it was sent, the gateway frozen; "
+        f"its handler ran {later:.2f} s after that, when the gateway was let go on"
+    )
+    if kept.committed_ns < confirmed["at_ns"]:
+        raise Failed("Not so: the reading was durable only after it was confirmed")
+
+
+async def killed_before_the_handler(rig: Rig) -> None:
+    """A gateway that dies between: what the device keeps comes again, what it discards is lost, and counted."""
+    for key in ("killed", "forgets-at-once"):
+        await _held_and_frozen(rig, key)
+        await _confirmed(rig, key)
+        await rig.guest.ask("gateway", what="kill")
+        starts = len(rig.logged("agent_started"))
+        await rig.guest.ask("gateway", what="start")
+        await rig.until(lambda n=starts: len(rig.logged("agent_started")) > n, "the gateway started again")
+        if rig.readings(key):
+            raise Failed(f"Not so: nothing of {key} was sealed before the gateway died")
+    await rig.home.ask("advertise", device="killed")
+    await rig.all_sealed("killed")
+    (line,) = await rig.ledger("forgets-at-once")
+    if not line["discarded"] or rig.readings("forgets-at-once"):
+        raise Failed("Not so: the discarded reading is the one that is lost")
+    rig.notes["tolerated loss"] = "1 of 1 readings that the device discarded, 0 of 1 that it kept"
+
+
+async def _held_and_frozen(rig: Rig, key: str) -> None:
+    """Let a device measure and be subscribed to, and stop the gateway before the device sends."""
+    await rig.home.ask("disturb", device=key, how="hold")
+    await rig.measure(key, **BP)
+    await rig.until(lambda: rig.happened("held_back", device=key), f"{key} was subscribed to")
+    await rig.guest.ask("gateway", what="freeze")
+
+
+async def _confirmed(rig: Rig, key: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Let the device send; return the events of sending and of the confirmation."""
+    await rig.home.ask("release", device=key)
+    await rig.until(lambda: rig.happened("confirmed", device=key), f"the indication of {key} was confirmed")
+    return rig.happened("sent", device=key)[0], rig.happened("confirmed", device=key)[0]

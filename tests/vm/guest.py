@@ -1,0 +1,254 @@
+"""Inside the machine: starts what the host asks for, and tells it what happens. `python -m tests.vm.guest DIR`
+
+Both ways JSON lines on a virtio port. {"do": ..., **fields} is answered by {"answer": ...} or {"error": ...};
+events come in between: a step of the gateway, a line of its log, a question of BlueZ to the pairing agent.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from dbus_fast import BusType, Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_file import EnvelopeKey
+from tests.vm.guest_agent import AGENT, Agent
+
+STATE = Path("/run/kiteline")
+PORT = "kiteline.control"
+BLUETOOTHD = Path(".cache/vm/bluez/usr/libexec/bluetooth/bluetoothd")
+BTATTACH = Path(".cache/vm/bluez/usr/bin/btattach")
+ADAPTER = "/org/bluez/hci0"
+READY_S = 60
+
+
+def port() -> int:
+    """Open the virtio port of our name."""
+    for place in sorted(Path("/sys/class/virtio-ports").iterdir()):
+        name = place / "name"
+        if name.exists() and name.read_text().strip() == PORT:
+            return os.open(f"/dev/{place.name}", os.O_RDWR | os.O_NONBLOCK)
+    raise FileNotFoundError(PORT)
+
+
+def kernel_log() -> str:
+    """Return what the kernel has said so far."""
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    said = []
+    try:
+        while True:
+            said.append(os.read(log, 8192).decode(errors="replace").partition(";")[2])
+    except BlockingIOError:
+        return "".join(said)
+    finally:
+        os.close(log)
+
+
+class Guest:
+    """The machine's processes, each started here and ended by its pid."""
+
+    def __init__(self, folder: Path, say: Callable[[dict[str, Any]], None]) -> None:
+        self.folder = folder
+        self.say = say
+        self.processes: dict[str, asyncio.subprocess.Process] = {}
+        self.bus: MessageBus | None = None
+        self.agent = Agent(say)
+        self.reading: list[asyncio.Task[None]] = []
+
+    # --- processes ---
+
+    async def start(self, name: str, *command: str) -> None:
+        log = os.open(STATE / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.processes[name] = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+        os.close(log)
+
+    async def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        try:
+            await asyncio.wait_for(process.wait(), 15)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def do_attach(self) -> None:
+        """Hand the UART to the kernel, start bluetoothd, and wait for the adapter."""
+        await self.start("btattach", str(BTATTACH), "-B", "/dev/ttyS1", "-P", "h4", "-S", "921600")
+        self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+        self.bus.export(AGENT, self.agent)
+        await self.do_bluetoothd("start")
+
+    async def do_bluetoothd(self, what: str) -> None:
+        if what in {"stop", "restart"}:
+            await self.stop("bluetoothd")
+        if what in {"start", "restart"}:
+            await self.start("bluetoothd", str(BLUETOOTHD), "-n")
+            await self.do_until_powered()
+
+    async def do_until_powered(self) -> None:
+        async with asyncio.timeout(READY_S):
+            while not await self.powered():
+                await asyncio.sleep(0.1)
+
+    async def do_gateway(self, what: str) -> None:
+        if what == "start":
+            config, steps = self.folder / "agent.toml", STATE / "steps"
+            arguments = ["--config", str(config), "--steps", str(steps)]
+            await self.start("gateway", sys.executable, "-m", "virtual_home.launch", "agent", *arguments)
+        elif what == "stop":
+            await self.stop("gateway")
+        elif what == "kill":
+            await self.stop("gateway", signal.SIGKILL)
+        else:
+            number = {"freeze": signal.SIGSTOP, "thaw": signal.SIGCONT}[what]
+            self.processes["gateway"].send_signal(number)
+
+    # --- BlueZ ---
+
+    async def call(self, path: str, interface: str, member: str, signature: str = "", *body: object) -> Any:
+        assert self.bus is not None
+        message = Message(
+            destination="org.bluez",
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(body),
+        )
+        reply = await asyncio.wait_for(self.bus.call(message), 25)
+        if reply.message_type is MessageType.ERROR:
+            raise RuntimeError(f"{member}: {reply.error_name} {reply.body}")
+        return reply.body
+
+    async def powered(self) -> bool:
+        try:
+            arguments = ("ss", "org.bluez.Adapter1", "Powered")
+            body = await self.call(ADAPTER, "org.freedesktop.DBus.Properties", "Get", *arguments)
+        except RuntimeError:
+            return False
+        return bool(body[0].value)
+
+    async def do_power(self, on: bool) -> None:
+        value = ("ssv", "org.bluez.Adapter1", "Powered", Variant("b", on))
+        await self.call(ADAPTER, "org.freedesktop.DBus.Properties", "Set", *value)
+
+    async def do_remove(self, address: str) -> None:
+        """Remove a bond, as `bluetoothctl remove` does."""
+        device = f"{ADAPTER}/dev_{address.replace(':', '_')}"
+        await self.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", device)
+
+    async def do_agent(self, present: bool) -> None:
+        """Register the pairing agent, or take it away."""
+        manager = "org.bluez.AgentManager1"
+        if present:
+            await self.call("/org/bluez", manager, "RegisterAgent", "os", AGENT, "KeyboardDisplay")
+            await self.call("/org/bluez", manager, "RequestDefaultAgent", "o", AGENT)
+        else:
+            await self.call("/org/bluez", manager, "UnregisterAgent", "o", AGENT)
+
+    async def do_expect(self, address: str, passkey: int) -> None:
+        """Let the person at the gateway type this passkey when BlueZ asks for the device's."""
+        self.agent.passkeys[address] = passkey
+
+    # --- what there is to see ---
+
+    async def do_clock(self) -> int:
+        return time.monotonic_ns()
+
+    async def do_envelope(self, outbox_id: str, sequence: int) -> str | None:
+        outbox = Outbox(STATE / "state" / "outbox", "gw-1")
+        try:
+            data = outbox.load(EnvelopeKey(UUID(outbox_id), sequence))
+        finally:
+            outbox.close()
+        return None if data is None else data.hex()
+
+    async def do_log(self, name: str) -> str:
+        if name == "kernel":
+            return await asyncio.to_thread(kernel_log)
+        return (STATE / f"{name}.log").read_text(errors="replace")[-200_000:]
+
+    async def follow(self, path: Path, kind: str) -> None:
+        """Tell the host each JSON line that is appended to a file."""
+        while not path.exists():
+            await asyncio.sleep(0.02)
+        with path.open("rb") as file:
+            begun = b""
+            while True:
+                lines = (begun + file.read()).split(b"\n")
+                begun = lines.pop()
+                for line in lines:
+                    if line.startswith(b"{"):
+                        told = json.loads(line)
+                        self.say({**told, "event": kind, "said": told.get("event")})
+                await asyncio.sleep(0.03)
+
+    async def do_sh(self, line: str) -> str:
+        p = await asyncio.create_subprocess_shell(line, stdout=-1, stderr=-2)
+        return (await p.communicate())[0].decode()
+
+    async def command(self, asked: dict[str, Any]) -> Any:
+        method = getattr(self, f"do_{asked.pop('do')}")
+        answer = method(**asked)
+        return await answer if inspect.isawaitable(answer) else answer
+
+
+async def main(folder: Path) -> None:
+    """Serve the host until it says `end`."""
+    STATE.mkdir(exist_ok=True)
+    channel = port()
+    waiting: list[bytes] = []
+
+    def say(message: dict[str, Any]) -> None:
+        waiting.append(json.dumps(message).encode() + b"\n")
+        flush()
+
+    def flush() -> None:
+        while waiting:
+            try:
+                sent = os.write(channel, waiting[0])
+            except BlockingIOError:
+                loop.call_later(0.01, flush)
+                return
+            waiting[0] = waiting[0][sent:]
+            if not waiting[0]:
+                waiting.pop(0)
+
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    begun = bytearray()
+
+    def readable() -> None:
+        begun.extend(os.read(channel, 65536))
+        *whole, rest = begun.split(b"\n")
+        begun[:] = rest
+        for line in whole:
+            lines.put_nowait(line)
+
+    loop.add_reader(channel, readable)
+    guest = Guest(folder, say)
+    tasks = [
+        asyncio.create_task(guest.follow(STATE / "steps", "step")),
+        asyncio.create_task(guest.follow(STATE / "gateway.log", "log")),
+    ]
+    say({"event": "up", "uptime_s": float(Path("/proc/uptime").read_text().split()[0])})
+    while (asked := json.loads(await lines.get()))["do"] != "end":
+        try:
+            say({"answer": await guest.command(asked)})
+        except Exception as error:  # noqa: BLE001 - the host is told, and decides
+            say({"error": f"{type(error).__name__}: {error}"})
+    for task in tasks:
+        task.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
