@@ -122,9 +122,8 @@ class Rig:
             asyncio.create_task(self._collect(self.guest.events, self._guest_event)),
         ]
         await self.until(lambda: self.happened("up"), "the guest came up", BOOT_S)
-        await self.guest.ask("attach")
+        await self.guest.ask("begin")
         await self.guest.ask("agent", present=True)
-        await self.guest.ask("gateway", what="start")
         await self._compare_clocks()
         await self.until(lambda: self.logged("agent_started"), "the gateway started", BOOT_S)
 
