@@ -163,7 +163,9 @@ class Rig:
             self.offset_error_ns, self.offset_ns = best[0] // 2, best[1]
 
     async def _keep_logs(self) -> None:
-        """Copy the guest's logs out of it."""
+        """Write down what happened, and copy the guest's logs out of it."""
+        lines = [json.dumps(event) for event in self.events]
+        (self.folder / "events.log").write_text("\n".join(lines))
         for name in ("bluetoothd", "btattach", "kernel", "gateway"):
             (self.folder / f"guest-{name}.log").write_text(await self.guest.ask("log", name=name))
 
