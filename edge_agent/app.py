@@ -9,17 +9,25 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from device_drivers.catalogue import Catalogue
+from device_drivers.link import Sighting
 from edge_agent.ble_link import BleRadio
+from edge_agent.bluez_host import BluezHost
 from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
 from edge_agent.config import Config, VirtualRadio
+from edge_agent.control import Control, RadioHealth
+from edge_agent.control_line import CONTROL
+from edge_agent.home import Home
+from edge_agent.nearby import Nearby
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
+from edge_agent.pairing_desk import PairingDesk
 from edge_agent.publisher import Gateway, Publisher
+from edge_agent.radio_host import RadioHost
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step, StepObserver, nobody
-from edge_agent.visit import Home, Visitor
+from edge_agent.visit import Visitor
 from service_kit import key_files
 from service_kit.log import Log
 from service_kit.mqtt_line import Letter, MqttLine
@@ -43,15 +51,16 @@ _FORGET_EVERY: Final = 720  # rounds of housekeeping: an hour
 class Backends:
     """What bleak is to run on; None is what bleak itself chooses on Linux: BlueZ."""
 
+    host: RadioHost
     scanner: Any = None
     client: Any = None
     close: Callable[[], Awaitable[None]] | None = None
 
 
-async def open_radio(config: Config) -> Backends:
+async def open_radio(config: Config, log: Log) -> Backends:
     """Return BlueZ, or the virtual radio that the configuration names."""
     if not isinstance(config.radio, VirtualRadio):
-        return Backends()
+        return Backends(BluezHost.on_system_bus(log))
     module, _, name = VIRTUAL_RADIO.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)
@@ -66,7 +75,7 @@ async def open_radio(config: Config) -> Backends:
         raise Unreachable(
             f"The virtual radio {config.radio.virtual} does not answer: start it first."
         ) from error
-    return Backends(radio.scanner, radio.client, radio.close)
+    return Backends(radio, radio.scanner, radio.client, radio.close)
 
 
 def software_version() -> str:
@@ -99,18 +108,35 @@ class Agent:
         self._begin()
         try:
             async with asyncio.TaskGroup() as tasks:
-                scanner = Scanner(backends.scanner, self.log)
-                radio = BleRadio(backends.client, scanner, self.config.visits.connect_s, self.home.observer)
-                scanner.heard = Visitor(self.home, radio, tasks.create_task).heard
+                self._begin_radio(tasks, backends)
                 tasks.create_task(self._line())
                 tasks.create_task(self.publisher.run())
-                tasks.create_task(scanner.run())
                 tasks.create_task(self._housekeeping())
                 tasks.create_task(notifier.feed(self._works))
                 notifier.send("READY=1")
         finally:
             notifier.send("STOPPING=1")
             self.outbox.close()
+
+    def _begin_radio(self, tasks: asyncio.TaskGroup, backends: Backends) -> None:
+        """Listen, visit, and answer to `edge-agent pair`; the adapter's keeper is BlueZ's alone."""
+        scanner, nearby = Scanner(backends.scanner, self.log), Nearby()
+        connect_s = self.config.visits.connect_s
+        radio = BleRadio(backends.client, scanner, connect_s, backends.host, self.home.observer)
+        stale = self.config.pairing.remove_stale_bonds
+        visitor = Visitor(self.home, radio, tasks.create_task, remove_stale_bonds=stale)
+
+        def heard(sighting: Sighting, handle: object) -> None:
+            nearby.heard(sighting, handle)
+            visitor.heard(sighting, handle)
+
+        scanner.heard = heard
+        desk = PairingDesk(self.home, radio, visitor, nearby)
+        control = Control(desk, RadioHealth(scanner, visitor, backends.host), self.log)
+        tasks.create_task(scanner.run())
+        tasks.create_task(control.serve(self.config.state / CONTROL))
+        if isinstance(backends.host, BluezHost):
+            tasks.create_task(backends.host.run(scanner, visitor, self.voice.tell))
 
     async def _line(self) -> None:
         """Hold the line; when it is time to end, say goodbye while it still holds."""
@@ -190,7 +216,7 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
 async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
     """Run an agent until SIGTERM or SIGINT; ends cleanly then."""
     agent = build(config, log, observer)
-    backends = await open_radio(config)
+    backends = await open_radio(config, log)
     try:
         await until_signalled(agent.run(backends))
     finally:

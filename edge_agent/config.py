@@ -67,14 +67,19 @@ class ClockSection(Section):
 
 
 class Visits(Section):
-    """Patience with devices. After a visit a device rests, longer each time it had nothing new."""
+    """Patience with devices. After a visit a device rests, longer each time it had nothing new.
 
+    `links` is how many connections may be open at a time: adapters allow few.
+    """
+
+    links: int = Field(default=4, ge=1, le=16)
     connect_s: float = Field(default=20, gt=0)
     rest_s: float = Field(default=5, ge=0)
     longest_rest_s: float = Field(default=300, ge=0)
 
 
-def _address(value: str) -> str:
+def parse_address(value: str) -> str:
+    """Return a Bluetooth address in upper case; raises `ValueError`."""
     parts = value.split(":")
     if len(parts) != 6 or any(len(p) != 2 or set(p) - set("0123456789abcdefABCDEF") for p in parts):  # noqa: PLR2004 - six pairs of hex digits
         raise ValueError("a Bluetooth address is written like C0:FF:EE:00:00:01")
@@ -94,6 +99,15 @@ def _bind_key(value: SecretStr) -> SecretStr:
 BindKey = Annotated[SecretStr, AfterValidator(_bind_key)]
 
 
+class PairingSection(Section):
+    """`remove_stale_bonds` consents beforehand to exchange keys anew with a device that lost its own.
+
+    Whoever advertises under its address at that moment could be taken for it.
+    """
+
+    remove_stale_bonds: bool = False
+
+
 class ProfilesSection(Section):
     """Profiles to use although no real device was ever seen with them, by name."""
 
@@ -107,7 +121,7 @@ class DeviceSection(Section):
     `bind_key` are the 32 hex digits that a device encrypts its advertisements with.
     """
 
-    address: Annotated[str, AfterValidator(_address)]
+    address: Annotated[str, AfterValidator(parse_address)]
     person: str = Field(min_length=1, max_length=64)
     since: Utc
     until: Utc | None = None
@@ -140,6 +154,7 @@ class Config(Section):
     clock: ClockSection = ClockSection()
     visits: Visits = Visits()
     profiles: ProfilesSection = ProfilesSection()
+    pairing: PairingSection = PairingSection()
     adopt: Adoption | None = None
     device: tuple[DeviceSection, ...] = ()
 

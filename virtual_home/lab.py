@@ -58,6 +58,8 @@ zone_offset_minutes = {zone}
 [visits]
 rest_s = 0.5
 longest_rest_s = 2
+# A virtual adapter holds more links than a real one.
+links = 16
 
 [profiles]
 enable = {enable}

@@ -72,6 +72,7 @@ class DeviceEventKind(StrEnum):
     BATTERY_LOW = "battery_low"
     MEMORY_FULL = "memory_full"
     VISIT_FAILED = "visit_failed"
+    BOND_LOST = "bond_lost"  # one side forgot the keys, or another device uses its address: refused until paired
     RECORDS_RENUMBERED = "records_renumbered"  # fewer records, or a lower sequence, than were seen before
 
 
@@ -92,6 +93,9 @@ class GatewayEventKind(StrEnum):
     OUTBOX_OPENED = "outbox_opened"  # a new outbox_id begins: new card, or a fork was reported
     OUTBOX_FULL = "outbox_full"
     TIME_LEARNED = "time_learned"
+    ADAPTER_RESET = "adapter_reset"  # it did not listen any more, and was switched off and on
+    ADAPTER_DEAD = "adapter_dead"  # it cannot be used, also after resets: no device is heard
+    ADAPTER_BACK = "adapter_back"  # it listens again
 
 
 class GatewayEvent(Wire):

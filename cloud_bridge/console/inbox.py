@@ -13,11 +13,12 @@ from cloud_bridge.console.language import Language
 from cloud_bridge.orders import reason_line
 from cloud_bridge.rules.base import Reading, Settings, Severity, Standing
 from cloud_bridge.rules.programme import hypertension, with_settings
-from cloud_bridge.store.base import DeadLetter
+from cloud_bridge.store.base import DeadLetter, DeliveryKey
 from wire_format.measurement import Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
 HOME: Final = "home:"
+MAX_LETTERS: Final = 20
 _ORDER: Final = {Severity.SEVERE: 0, Severity.HIGH: 1, Severity.ROUTINE: 2}
 _SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
 _STANDINGS: Final = {
@@ -48,6 +49,10 @@ class Record(Protocol):
 
     def dead_letters(self) -> Sequence[DeadLetter]:
         """Return what no destination accepted."""
+        ...
+
+    def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
+        """Let it be delivered again; `Rejected` if there is no such dead letter."""
         ...
 
     def known_as(self, patient: str) -> Identifier | None:
@@ -98,13 +103,22 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """Something that a follow-up system refused: what it is, where it should go, and what to do."""
+
+    key: DeliveryKey
+    what: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inbox:
-    """The whole page."""
+    """The whole page. `letters` are the oldest of `undelivered`."""
 
     waiting: tuple[Card, ...]
     seen: tuple[Card, ...]
     undelivered: int
-    last_error: str | None
+    letters: tuple[Letter, ...]
 
 
 def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) -> Inbox:
@@ -120,7 +134,7 @@ def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) ->
         waiting=tuple(c for c in cards if c.open),
         seen=tuple(c for c in cards if not c.open),
         undelivered=len(dead),
-        last_error=dead[-1].last_error if dead else None,
+        letters=tuple(desk.letter(one) for one in dead[:MAX_LETTERS]),
     )
 
 
@@ -154,6 +168,13 @@ class _Desk:
         drawn = chart(readings, programme, self.now, self.zone)
         rows = tuple(self._row(r) for r in reversed(readings))
         return Card(subject, title, None, items, still_open, drawn, rows)
+
+    def letter(self, dead: DeadLetter) -> Letter:
+        """Return a dead letter in words."""
+        kinds = {"alert": "A work order for {destination}", "reading": "A reading for {destination}"}
+        sentence = kinds.get(dead.key.kind, "Something for {destination}")
+        what = self.words.say(sentence, destination=dead.key.destination)
+        return Letter(dead.key, what, dead.last_error)
 
     def _item(self, alert: Alert) -> Item:
         words, finding = self.words, alert.finding

@@ -1,5 +1,6 @@
 """The whole agent in a process of its own: virtual devices, a real broker, and a hospital that receipts."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -240,13 +241,36 @@ async def test_a_device_that_discards_is_read_once(tmp_path: Path) -> None:
         assert [(entry["fate"], entry["discarded"]) for entry in ledger] == [("confirmed", True)]
 
 
-async def test_commands_tell_what_the_outbox_holds(tmp_path: Path) -> None:
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "import sys; from edge_agent.cli import main; main()"
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True
-        )
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from edge_agent.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True
+    )
 
+
+async def test_a_running_agent_takes_a_device_that_an_installer_pairs(tmp_path: Path) -> None:
+    config = ("--config", str(tmp_path / "agent.toml"))
+    async with street(tmp_path) as one:
+        await severe(one, 192)
+        await eventually(lambda: len(one.measurements()) == 1)
+        wish = ("--yes", "--address", "C0:49:5F:00:00:01", "--person", "p-2", "--json")
+        paired = await asyncio.to_thread(command, "pair", *config, *wish)
+        assert paired.returncode == 0, paired.stderr
+        assert json.loads(paired.stdout)["users"][-1]["person"] == "p-2"
+        await severe(one, 193)
+        await eventually(lambda: len(one.measurements()) == 2)
+        stated = [item for item in one.hospital.items() if isinstance(item, Assignment)]
+        assert {item.person for item in stated} == {"p-1", "p-2"}
+        status = await asyncio.to_thread(command, "status", *config)
+        assert json.loads(status.stdout)["radio"]["state"] == "listening"
+        listed = await asyncio.to_thread(command, "devices", *config, "--json")
+        assert [d["bonded"] for d in json.loads(listed.stdout)] == [True]
+        await one.agent.stop()
+        status = await asyncio.to_thread(command, "status", *config)
+        assert json.loads(status.stdout)["radio"] is None
+
+
+async def test_commands_tell_what_the_outbox_holds(tmp_path: Path) -> None:
     made = command("keys", "--private", str(tmp_path / "own"), "--public", str(tmp_path / "pub"))
     assert (made.returncode, set(json.loads(made.stdout))) == (0, {"signing", "sealing"})
     again = command("keys", "--private", str(tmp_path / "own"), "--public", str(tmp_path / "pub"))

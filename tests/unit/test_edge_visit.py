@@ -3,31 +3,26 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from device_drivers.catalogue import Catalogue
-from device_drivers.link import LinkLost, Sighting, uuid16
-from device_drivers.profile import long_uuid
-from edge_agent.clock import GatewayClock, vouched
-from edge_agent.config import Adoption, DeviceSection, Visits
-from edge_agent.outbox import Limits, Outbox
+from device_drivers.link import AttError, LinkLost, Sighting, uuid16
+from device_drivers.profile import Bond, DeviceProfile, Link, Passkey, long_uuid
+from edge_agent.bond_doctor import LinkFailed, Sign
+from edge_agent.config import Adoption, Visits
+from edge_agent.home import Home
+from edge_agent.outbox import Limits
 from edge_agent.pairing import Devices
-from edge_agent.sink import GatewayVoice, Sealer
-from edge_agent.steps import nobody
-from edge_agent.visit import SILENCE_S, Home, Visitor
-from service_kit.log import silent
+from edge_agent.visit import SILENCE_S, Visitor
+from tests.doubles.edge_home import ADDRESS, PRESSURE, items_of, make_home, named
 from tests.doubles.edge_radio import ScriptedLink, ScriptedRadio
-from tests.doubles.edge_readings import BOOT, NOON, bridge_keys, gateway_keys
-from wire_format.codec import Item, decode_items
-from wire_format.envelope import open_sealed
+from wire_format.codec import Item
 from wire_format.errors import Misconfigured
 from wire_format.measurement import Measurement
 from wire_format.statements import Assignment, DeviceEvent, DeviceEventKind, GatewayEvent, GatewayEventKind
 
-ADDRESS = "C0:49:5F:00:00:01"
 CUFF = Sighting(ADDRESS, "BP-1", frozenset({uuid16(0x1810)}))
-PRESSURE = bytes.fromhex("1e7c0050005f00ea070b180c000046000100 0000".replace(" ", ""))
 IDENTITY = {long_uuid("2A29"): b"Example", long_uuid("2A24"): b"BP-1\0", long_uuid("2A25"): b"SN-1"}
 
 
@@ -55,49 +50,20 @@ class Bench:
         return len(self.tasks) - before
 
     def items(self) -> list[Item]:
-        def opened(data: bytes) -> bytes:
-            return open_sealed(data, lambda _: gateway_keys().signing.public, bridge_keys().by_id).payload
-
-        box = self.home.outbox
-        return [item for key in box.unsettled() for item in decode_items(opened(box.load(key) or b""))]
+        return items_of(self.home)
 
 
-def bench(
-    folder: Path,
-    radio: ScriptedRadio,
-    *,
-    named: tuple[DeviceSection, ...] = (),
-    adopt: bool = True,
-    limits: Limits | None = None,
-) -> Bench:
-    clock = GatewayClock(BOOT, uncertainty=vouched(5), utc=lambda: NOON)
-    box = Outbox(folder / "outbox", "gw-1", utc=lambda: NOON, limits=limits)
-    sealer = Sealer(gateway_keys().signing, (bridge_keys().opening.public,))
-    devices = Devices.open(folder / "devices.json", named, Adoption(person="p-1") if adopt else None)
-    quick = {}
-    for name, profile in Catalogue().profiles.items():
-        records = profile.records.model_copy(update={"idle_s": 0.01, "first_s": 0.2})
-        quick[name] = profile.model_copy(update={"records": records})
-    home = Home(
-        "0.1.0",
-        clock,
-        0,
-        box,
-        sealer,
-        GatewayVoice(box, sealer, clock),
-        devices,
-        Catalogue(quick),
-        Visits(rest_s=5, longest_rest_s=300),
-        silent(),
-        nobody,
-    )
+def bench(folder: Path, radio: ScriptedRadio, *, remove_stale: bool = False, **home: Any) -> Bench:
+    made = make_home(folder, **home)
     now, tasks = [100.0], []
-    visitor = Visitor(home, radio, lambda c: tasks.append(asyncio.ensure_future(c)), lambda: now[0])
-    return Bench(visitor, radio, home, now, tasks)
-
-
-def named(person: str = "p-1") -> DeviceSection:
-    return DeviceSection(address=ADDRESS, person=person, since=NOON.replace(year=2025))
+    visitor = Visitor(
+        made,
+        radio,
+        lambda c: tasks.append(asyncio.ensure_future(c)),
+        lambda: now[0],
+        remove_stale_bonds=remove_stale,
+    )
+    return Bench(visitor, radio, made, now, tasks)
 
 
 async def test_a_visit_brings_the_reading_and_mints_the_identity_once(tmp_path: Path) -> None:
@@ -118,7 +84,7 @@ async def test_a_visit_brings_the_reading_and_mints_the_identity_once(tmp_path: 
 
 async def test_a_neighbours_device_is_not_touched(tmp_path: Path) -> None:
     radio = ScriptedRadio(cuff)
-    one = bench(tmp_path, radio, named=(named(),), adopt=False)
+    one = bench(tmp_path, radio, owners=(named(),), adopt=False)
     assert await one.hear(replace(CUFF, address="C0:49:5F:00:00:99")) == 0
     assert await one.hear(replace(CUFF, services=frozenset({uuid16(0x180D)}))) == 0
     assert radio.tries == 0
@@ -184,3 +150,250 @@ def test_a_broken_file_of_devices_is_said(tmp_path: Path) -> None:
     (tmp_path / "devices.json").write_text("[{]")
     with pytest.raises(Misconfigured, match=r"devices\.json cannot be read"):
         Devices.open(tmp_path / "devices.json", (), None)
+
+
+# --- bonds ---
+
+
+def events(one: Bench, kind: DeviceEventKind) -> list[DeviceEvent]:
+    return [item for item in one.items() if isinstance(item, DeviceEvent) and item.kind is kind]
+
+
+async def attempts(one: Bench, times: int, every: float = 15.0) -> None:
+    for _ in range(times):
+        one.now[0] += every
+        assert await one.hear() == 1
+
+
+async def test_a_bond_that_the_gateway_lost_is_not_made_again_in_silence(tmp_path: Path) -> None:
+    radio = ScriptedRadio(cuff)
+    one = bench(tmp_path, radio)
+    await one.hear()
+    radio.held.clear()
+    radio.device = lambda: cuff(PRESSURE[:1] + b"\x80" + PRESSURE[2:])
+    await attempts(one, 3)
+    assert radio.tries == 1
+    assert one.visitor.bonds.refused == 3
+    (lost,) = events(one, DeviceEventKind.BOND_LOST)
+    assert (lost.detail or "").startswith("gateway_forgot: The gateway lost its keys")
+    assert len([i for i in one.items() if isinstance(i, Measurement)]) == 1
+    assert one.home.devices.known[ADDRESS].bond_lost_at is not None
+    # Somebody consents; then, and only then, new keys are exchanged.
+    one.home.devices.update(ADDRESS, may_bond=True)
+    await attempts(one, 1)
+    known = one.home.devices.known[ADDRESS]
+    assert (known.bond_lost_at, known.may_bond) == (None, False)
+    assert len([i for i in one.items() if isinstance(i, Measurement)]) == 2
+
+
+async def test_a_device_that_cannot_prove_itself_is_refused_and_believed_again_when_it_can(
+    tmp_path: Path,
+) -> None:
+    radio = ScriptedRadio(cuff)
+    one = bench(tmp_path, radio)
+    await one.hear()
+    radio.device = lambda: replace(
+        cuff(PRESSURE[:1] + b"\x81" + PRESSURE[2:]), refuses=LinkFailed("refused", Sign.KEY_REFUSED)
+    )
+    await attempts(one, 4)
+    assert one.visitor.bonds.refused == 3
+    (lost,) = events(one, DeviceEventKind.BOND_LOST)
+    assert (lost.detail or "").startswith("device_forgot")
+    assert radio.removed == []
+    assert len([i for i in one.items() if isinstance(i, Measurement)]) == 1
+    radio.device = cuff  # the real one is back
+    await attempts(one, 1)
+    assert one.home.devices.known[ADDRESS].bond_lost_at is None
+
+
+async def test_with_consent_beforehand_a_stale_bond_is_removed_once(tmp_path: Path) -> None:
+    radio = ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, remove_stale=True)
+    await one.hear()
+    radio.device = lambda: replace(cuff(), refuses=LinkFailed("refused", Sign.KEY_REFUSED))
+    await attempts(one, 2)
+    assert radio.removed == [ADDRESS]
+    radio.device = cuff
+    await attempts(one, 1)
+    assert not one.home.devices.known[ADDRESS].may_bond
+    assert ADDRESS in radio.held
+
+
+async def test_a_bond_that_cannot_be_removed_is_tried_again(tmp_path: Path) -> None:
+    radio = ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, remove_stale=True)
+    await one.hear()
+    radio.unremovable = True
+    radio.device = lambda: replace(cuff(), refuses=LinkFailed("refused", Sign.KEY_REFUSED))
+    await attempts(one, 3)
+    assert not one.home.devices.known[ADDRESS].may_bond
+    radio.unremovable = False
+    await attempts(one, 1)
+    assert radio.removed == [ADDRESS]
+
+
+async def test_an_insufficient_authentication_on_a_bonded_link_counts_as_a_refused_key(
+    tmp_path: Path,
+) -> None:
+    radio = ScriptedRadio(cuff)
+    one = bench(tmp_path, radio)
+    await one.hear()
+    radio.device = lambda: replace(cuff(), refuses=AttError("a subscription", 0x05))
+    await attempts(one, 2)
+    assert len(events(one, DeviceEventKind.BOND_LOST)) == 1
+
+
+def with_link(**link: Any) -> Any:
+    def change(profile: DeviceProfile) -> DeviceProfile:
+        return profile.model_copy(update={"link": Link(**link)})
+
+    return change
+
+
+async def test_a_device_that_shows_a_passkey_waits_for_an_installer(tmp_path: Path) -> None:
+    radio = ScriptedRadio(cuff)
+    change = with_link(agent="KeyboardOnly", passkey=Passkey.DEVICE_DISPLAY)
+    one = bench(tmp_path, radio, owners=(named(),), adopt=False, change=change)
+    await one.hear()
+    assert radio.tries == 0
+    radio.held.add(ADDRESS)
+    await attempts(one, 1)
+    assert radio.asked[0].held
+
+
+@pytest.mark.parametrize(
+    ("bond", "bonds", "first", "removed"),
+    [
+        (Bond.NEVER, 0, False, []),
+        (Bond.BEFORE_CONNECT, 1, True, []),
+        (Bond.BEFORE_SUBSCRIBING, 1, False, []),
+        (Bond.ON_DEMAND, 0, False, []),
+        (Bond.PER_SESSION, 1, True, [ADDRESS]),
+    ],
+)
+async def test_each_way_of_bonding(
+    tmp_path: Path, bond: Bond, bonds: int, first: bool, removed: list[str]
+) -> None:
+    radio = ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, change=with_link(bond=bond))
+    await one.hear()
+    assert radio.opened[0].bonds == bonds
+    assert radio.asked[0].first == first
+    assert radio.asked[0].bonding == (bond is not Bond.NEVER)
+    assert radio.removed == removed
+    keeps = bond in {Bond.BEFORE_CONNECT, Bond.BEFORE_SUBSCRIBING}
+    assert (one.home.devices.known[ADDRESS].bonded_at is not None) == keeps
+
+
+async def test_a_bonded_device_proves_itself_also_if_it_asks_for_nothing(tmp_path: Path) -> None:
+    radio = ScriptedRadio(cuff, held={ADDRESS})
+    one = bench(tmp_path, radio, change=with_link(bond=Bond.ON_DEMAND))
+    await one.hear()
+    assert radio.opened[0].bonds == 1
+
+
+# --- turns ---
+
+KEEPER = replace(CUFF, address="C0:49:5F:00:00:02")
+SHORT = replace(CUFF, address="C0:49:5F:00:00:03")
+
+
+class Slow(ScriptedLink):
+    """A device that sends nothing until it is let go."""
+
+    async def wait_closed(self) -> None:
+        await self.goes.wait()
+
+    async def subscribe(self, characteristic: str, handler: object) -> None:
+        del characteristic, handler
+
+
+def slow(goes: asyncio.Event) -> ScriptedLink:
+    made = Slow(values=dict(IDENTITY) | {long_uuid("2A35"): b""})
+    made.goes = goes
+    return made
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_short_advertiser_is_read_while_a_slow_device_is_being_read(tmp_path: Path) -> None:
+    goes, radio = asyncio.Event(), ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, change=patient)
+    radio.device = lambda: slow(goes)
+    one.visitor.heard(KEEPER, object())
+    await settle()
+    radio.device = lambda: replace(cuff(), address=SHORT.address)
+    one.visitor.heard(SHORT, object())
+    await asyncio.wait_for(one.tasks[1], 5)
+    assert not one.tasks[0].done()
+    assert [m.device.address for m in one.items() if isinstance(m, Measurement)] == [SHORT.address]
+    goes.set()
+    await asyncio.wait_for(one.tasks[0], 5)
+    assert one.visitor.links == 0
+
+
+def patient(profile: DeviceProfile) -> DeviceProfile:
+    records = profile.records.model_copy(update={"idle_s": 30.0, "first_s": 30.0})
+    return profile.model_copy(update={"records": records})
+
+
+async def test_no_more_links_than_allowed_and_the_next_is_taken_when_one_is_free(tmp_path: Path) -> None:
+    goes, radio = asyncio.Event(), ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, patience=Visits(links=2), change=patient)
+    radio.device = lambda: slow(goes)
+    for number in range(4):
+        one.visitor.heard(replace(CUFF, address=f"C0:49:5F:00:00:1{number}"), object())
+        await settle()
+    assert (len(one.tasks), one.visitor.links) == (2, 2)
+    goes.set()
+    radio.device = cuff
+    async with asyncio.timeout(5):
+        while len(one.tasks) < 4 or not all(t.done() for t in one.tasks):  # noqa: ASYNC110 - they begin each other
+            await asyncio.sleep(0)
+    assert radio.tries == 4
+    assert one.visitor.links == 0
+
+
+async def test_a_closed_visitor_begins_nothing(tmp_path: Path) -> None:
+    one = bench(tmp_path, ScriptedRadio(cuff))
+    one.visitor.close()
+    assert await one.hear() == 0
+
+
+async def test_a_reserved_link_comes_before_visits(tmp_path: Path) -> None:
+    goes, radio = asyncio.Event(), ScriptedRadio(lambda: slow(goes))
+    one = bench(tmp_path, radio, patience=Visits(links=1), change=patient)
+    one.visitor.heard(KEEPER, object())
+    await settle()
+
+    async def reserve() -> list[int]:
+        async with one.visitor.reserved(SHORT.address) as connected:
+            connected()
+            one.visitor.heard(SHORT, object())
+            return [len(one.tasks)]
+
+    waiting = asyncio.ensure_future(reserve())
+    await settle()
+    one.visitor.heard(CUFF, object())
+    await settle()
+    assert not waiting.done()
+    radio.device = cuff
+    goes.set()
+    assert await asyncio.wait_for(waiting, 5) == [1]
+    await settle()
+    await asyncio.wait(one.tasks)
+    assert one.visitor.links == 0
+
+
+async def test_busy_answers_are_counted_in_a_row(tmp_path: Path) -> None:
+    radio = ScriptedRadio(lambda: LinkFailed("in progress", Sign.BUSY))
+    one = bench(tmp_path, radio)
+    await attempts(one, 3)
+    assert one.visitor.busy == 3
+    one.visitor.forgive()
+    radio.device = lambda: LinkLost("gone")
+    await attempts(one, 1)
+    assert one.visitor.busy == 0

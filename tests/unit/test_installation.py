@@ -36,6 +36,18 @@ def test_the_guides_configurations_load(tmp_path: Path) -> None:
         )
 
 
+def test_the_guides_other_destinations_load(tmp_path: Path) -> None:
+    """What the guide adds to the bridge's file, without the part that it stands in for."""
+    whole = FILES["cloud-bridge"]
+    added = dict(re.findall(r"```toml\n# cloud-bridge, (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
+    (tmp_path / "more").write_text(whole + added["more"])
+    assert load_bridge(tmp_path / "more").destinations == ("fhir", "hl7v2", "webhook:phone")
+    (tmp_path / "smart").write_text(whole[: whole.index("[fhir]")] + added["smart"])
+    fhir = load_bridge(tmp_path / "smart").fhir
+    assert fhir is not None
+    assert fhir.oauth is not None
+
+
 def test_a_credential_of_systemd_may_show_an_acl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = GatewayKeys.generate()
     write_private(tmp_path / "gateway.key", keys)
