@@ -9,6 +9,10 @@ cp .cache/vm/bluez/etc/bluetooth/* /etc/bluetooth/
 for place in .cache/vm/libraries/usr/lib/*-linux-gnu .cache/vm/libraries/lib/*-linux-gnu; do
     [ -d "$place" ] && export LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$PWD/$place"
 done
+# Profiles that exist for the tests only, beside those that come with the product.
+cp -r firmware_profiles tests/vm/profiles /run/
+mv /run/profiles /run/firmware_profiles/tests
+mount --bind /run/firmware_profiles firmware_profiles
 dbus-daemon --system --fork --nopidfile
 .venv/bin/python -m tests.vm.guest "$2"
 echo "kiteline: the guest's program ended with $?"

@@ -1,17 +1,18 @@
 """Inside the machine: starts what the host asks for, and tells it what happens. `python -m tests.vm.guest DIR`
 
-Both ways JSON lines on a virtio port. {"do": ..., **fields} is answered by {"answer": ...} or {"error": ...};
-events come in between: a step of the gateway, a line of its log, a question of BlueZ to the pairing agent.
+Both ways JSON lines on a virtio port. {"id": 7, "do": ..., **fields} is answered by {"id": 7, "answer": ...} or
+{"id": 7, "error": ...}; events come in between: a step of the gateway, a line of its log, a question to whoever
+pairs. This program has nothing of the product's code: it starts it, and looks on.
 """
 
 import asyncio
-import inspect
 import json
 import os
 import signal
 import sqlite3
 import sys
 import time
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,6 @@ from uuid import UUID
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from tests.vm.guest_agent import AGENT, Agent
 
 STATE = Path("/run/kiteline")
 PORT = "kiteline.control"
@@ -29,9 +29,8 @@ BLUETOOTHD = Path(".cache/vm/bluez/usr/libexec/bluetooth/bluetoothd")
 BTATTACH = Path(".cache/vm/bluez/usr/bin/btattach")
 ADAPTER = "/org/bluez/hci0"
 READY_S = 60
-ENVELOPE = (
-    "SELECT data FROM envelope JOIN chain ON envelope.chain = chain.number WHERE outbox_id = ? AND sequence = ?"
-)
+CONTROL = STATE / "state" / "control"
+ENVELOPE = "SELECT data FROM envelope JOIN chain ON envelope.chain = chain.number WHERE outbox_id = ? AND sequence = ?"
 
 
 def port() -> int:
@@ -64,8 +63,6 @@ class Guest:
         self.say = say
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.bus: MessageBus | None = None
-        self.agent = Agent(say)
-        self.reading: list[asyncio.Task[None]] = []
 
     # --- processes ---
 
@@ -84,14 +81,10 @@ class Guest:
             await process.wait()
 
     async def do_begin(self) -> None:
-        """Hand the UART to the kernel, start bluetoothd and the gateway, and wait for the adapter."""
+        """Hand the UART to the kernel, start bluetoothd, and wait for the adapter."""
         await self.start("btattach", str(BTATTACH), "-B", "/dev/ttyS1", "-P", "h4", "-S", "921600")
         self.bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-        self.bus.export(AGENT, self.agent)
-        await self.start("bluetoothd", str(BLUETOOTHD), "-n")
-        # Its imports take longer than the adapter needs to come up.
-        await self.do_gateway("start")
-        await self.do_until_powered()
+        await self.do_bluetoothd("start")
 
     async def do_bluetoothd(self, what: str) -> None:
         if what in {"stop", "restart"}:
@@ -152,18 +145,48 @@ class Guest:
         device = f"{ADAPTER}/dev_{address.replace(':', '_')}"
         await self.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", device)
 
-    async def do_agent(self, present: bool) -> None:
-        """Register the pairing agent, or take it away."""
-        manager = "org.bluez.AgentManager1"
-        if present:
-            await self.call("/org/bluez", manager, "RegisterAgent", "os", AGENT, "KeyboardDisplay")
-            await self.call("/org/bluez", manager, "RequestDefaultAgent", "o", AGENT)
-        else:
-            await self.call("/org/bluez", manager, "UnregisterAgent", "o", AGENT)
+    # --- the person who pairs ---
 
-    async def do_expect(self, address: str, passkey: int) -> None:
-        """Let the person at the gateway type this passkey when BlueZ asks for the device's."""
-        self.agent.passkeys[address] = passkey
+    async def do_run(self, *command: str) -> dict[str, Any]:
+        """Run a program of this checkout with this Python; return its exit status and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *command, stdout=PIPE, stderr=STDOUT, stdin=DEVNULL
+        )
+        printed, _ = await process.communicate()
+        return {"status": process.returncode, "printed": printed.decode(errors="replace")}
+
+    async def do_pair(
+        self, address: str, person: str, passkey: int | None = None, replace_bond: bool = False
+    ) -> dict[str, Any]:
+        """Pair as `edge-agent pair` does, over the agent's control socket; return its last word."""
+        await self.nearby(address)
+        reader, writer = await asyncio.open_unix_connection(CONTROL)
+        order = {"do": "pair", "address": address, "person": person, "replace_bond": replace_bond}
+        try:
+            writer.write(json.dumps(order).encode() + b"\n")
+            while line := await reader.readline():
+                said = json.loads(line)
+                if "ask" not in said:
+                    return dict(said)
+                self.say({"event": "asked", "what": said["ask"], "address": address, **said})
+                if said["ask"] == "passkey":
+                    digits = None if passkey is None else f"{passkey:06}"
+                    writer.write(json.dumps({"passkey": digits}).encode() + b"\n")
+        finally:
+            writer.close()
+        raise ConnectionError("the agent hung up")
+
+    async def nearby(self, address: str) -> None:
+        """Wait until the agent hears a device."""
+        async with asyncio.timeout(READY_S):
+            while True:
+                reader, writer = await asyncio.open_unix_connection(CONTROL)
+                writer.write(b'{"do": "nearby"}\n')
+                heard = json.loads(await reader.readline())["nearby"]
+                writer.close()
+                if any(offer["address"] == address for offer in heard):
+                    return
+                await asyncio.sleep(0.3)
 
     # --- what there is to see ---
 
@@ -198,14 +221,18 @@ class Guest:
                         self.say({**told, "event": kind, "said": told.get("event")})
                 await asyncio.sleep(0.03)
 
-    async def command(self, asked: dict[str, Any]) -> Any:
-        method = getattr(self, f"do_{asked.pop('do')}")
-        answer = method(**asked)
-        return await answer if inspect.isawaitable(answer) else answer
+    async def command(self, asked: dict[str, Any]) -> None:
+        """Carry out one command, and answer it."""
+        number, name, fields = asked.pop("id"), asked.pop("do"), asked
+        try:
+            answer = await getattr(self, f"do_{name}")(*fields.pop("arguments", ()), **fields)
+            self.say({"id": number, "answer": answer})
+        except Exception as error:  # noqa: BLE001 - the host is told, and decides
+            self.say({"id": number, "error": f"{type(error).__name__}: {error}"})
 
 
 async def main(folder: Path) -> None:
-    """Serve the host until it says `end`."""
+    """Serve the host until the machine is switched off."""
     STATE.mkdir(exist_ok=True)
     channel = port()
     waiting: list[bytes] = []
@@ -238,18 +265,12 @@ async def main(folder: Path) -> None:
 
     loop.add_reader(channel, readable)
     guest = Guest(folder, say)
-    tasks = [
-        asyncio.create_task(guest.follow(STATE / "steps", "step")),
-        asyncio.create_task(guest.follow(STATE / "gateway.log", "log")),
-    ]
     say({"event": "up", "uptime_s": float(Path("/proc/uptime").read_text().split()[0])})
-    while (asked := json.loads(await lines.get()))["do"] != "end":
-        try:
-            say({"answer": await guest.command(asked)})
-        except Exception as error:  # noqa: BLE001 - the host is told, and decides
-            say({"error": f"{type(error).__name__}: {error}"})
-    for task in tasks:
-        task.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(guest.follow(STATE / "steps", "step"))
+        tasks.create_task(guest.follow(STATE / "gateway.log", "log"))
+        while True:
+            tasks.create_task(guest.command(json.loads(await lines.get())))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from wire_format.keys import BridgeKeys, GatewayKeys
 SITE, GATEWAY = "ward", "gw-1"
 MANY = tuple(f"many-{n:02}" for n in range(1, 21))
 PASSKEY = 314159
+PASSKEY_PROFILE = "tests/passkey_cuff"
 NEIGHBOUR = "neighbour"
+PAIRED_BY_HAND = {"shows", "asks", "mistyped"}
+"""A device with a passkey is not named by the configuration: an installer pairs it."""
 
 CONFIG = """\
 site = "{site}"
@@ -26,7 +29,8 @@ hospital = "{folder}/hospital.pub"
 
 [broker]
 host = "127.0.0.1"
-port = 1883 # nobody listens: readings stay in the outbox, where they are looked at
+port = 1883
+longest_pause_s = 30
 
 [clock]
 vouched_uncertainty_ms = 50
@@ -72,9 +76,9 @@ def devices() -> tuple[DeviceEntry, ...]:
     twins = {"name": "BP-1", "model": "BP-1"}
     return (
         entry(1, "plain"),
-        entry(2, "shows", pairing="passkey_display", passkey=PASSKEY),
-        entry(3, "asks", pairing="passkey_entry"),
-        entry(4, "mistyped", pairing="passkey_display", passkey=PASSKEY),
+        entry(2, "shows", name="PK-1", pairing="passkey_display", passkey=PASSKEY),
+        entry(3, "asks", name="PK-2", pairing="passkey_entry"),
+        entry(4, "mistyped", name="PK-3", pairing="passkey_display", passkey=PASSKEY),
         entry(5, "unasked"),
         entry(6, "forgetful"),
         entry(7, "forgotten"),
@@ -96,6 +100,7 @@ def devices() -> tuple[DeviceEntry, ...]:
         entry(23, "confirmed", keeps=False),
         entry(24, "killed", keeps=True),
         entry(25, "forgets-at-once", keeps=False),
+        entry(26, "newcomer"),
         *(entry(100 + number, key) for number, key in enumerate(MANY)),
     )
 
@@ -108,10 +113,11 @@ def prepare(folder: Path) -> tuple[Scenario, GatewayKeys, BridgeKeys]:
     write_private(folder / "gateway.key", gateway)
     write_public(folder / "hospital.pub", bridge.public)
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).isoformat()
-    enable = json.dumps([p.name for p in load_profiles().values() if not p.on_by_default])
+    specified = [profile.name for profile in load_profiles().values() if not profile.on_by_default]
+    enable = json.dumps([*specified, PASSKEY_PROFILE])
     text = CONFIG.format(site=SITE, gateway=GATEWAY, folder=folder, enable=enable)
     for device in home.devices:
-        if device.key != NEIGHBOUR:
+        if device.key not in {NEIGHBOUR, *PAIRED_BY_HAND}:
             text += DEVICE.format(address=device.address, person=device.person, since=since)
     (folder / "agent.toml").write_text(text)
     return home, gateway, bridge

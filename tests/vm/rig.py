@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Self
@@ -26,6 +27,7 @@ from wire_format.statements import Assignment, DeviceEvent
 
 PATIENCE_S = 60.0
 BOOT_S = 120.0
+ANSWER_S = 90.0
 PINGS = 15
 
 
@@ -35,29 +37,36 @@ class Failed(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One item of the outbox, and when its envelope was committed."""
+    """One measurement of the outbox, whose it is said to be, and when its envelope was committed."""
 
-    item: Item
+    item: Measurement
     person: str | None
     committed_ns: int
 
 
 class GuestLine:
-    """The machine's port: commands, one at a time, and events as they come."""
+    """The machine's port: commands, as many at a time as there are, and events as they come."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._reader, self._writer = reader, writer
-        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._one = asyncio.Lock()
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._numbers = count(1)
         self._task = asyncio.create_task(self._listen())
 
-    async def ask(self, do: str, **fields: Any) -> Any:
+    async def ask(self, do: str, *arguments: Any, **fields: Any) -> Any:
         """Carry out one command; raises `Failed` with what the guest said."""
-        async with self._one, asyncio.timeout(PATIENCE_S + 30):
-            self._writer.write(json.dumps({"do": do, **fields}).encode() + b"\n")
-            await self._writer.drain()
-            answer = await self._answers.get()
+        number = next(self._numbers)
+        message = {"id": number, "do": do, "arguments": arguments, **fields}
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(json.dumps(message).encode() + b"\n")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answer = await self._waiting[number]
+        except TimeoutError:
+            raise Failed(f"The guest did not answer {do} within {ANSWER_S:g} s") from None
+        finally:
+            del self._waiting[number]
         if "error" in answer:
             raise Failed(f"The guest could not {do}: {answer['error']}")
         return answer["answer"]
@@ -71,7 +80,10 @@ class GuestLine:
     async def _listen(self) -> None:
         while line := await self._reader.readline():
             message = json.loads(line)
-            (self.events if "event" in message else self._answers).put_nowait(message)
+            if "event" in message:
+                self.events.put_nowait(message)
+            elif message["id"] in self._waiting:
+                self._waiting[message["id"]].set_result(message)
 
 
 @dataclass
@@ -81,6 +93,7 @@ class Rig:
     folder: Path
     events: list[dict[str, Any]] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+    other: list[Item] = field(default_factory=list)
     offset_ns: int = 0
     offset_error_ns: int = 0
     up_s: float = 0.0
@@ -89,7 +102,6 @@ class Rig:
     def __post_init__(self) -> None:
         self.scenario, self._gateway_keys, self._bridge_keys = prepare(self.folder)
         self.entries = {device.key: device for device in self.scenario.devices}
-        self._keys = {device.address: device.key for device in self.scenario.devices}
         self._happened = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._open: list[Callable[[], Awaitable[None]]] = []
@@ -123,12 +135,21 @@ class Rig:
         ]
         await self.until(lambda: self.happened("up"), "the guest came up", BOOT_S)
         await self.guest.ask("begin")
-        await self.guest.ask("agent", present=True)
         await self._compare_clocks()
-        await self.until(lambda: self.logged("agent_started"), "the gateway started", BOOT_S)
+
+    async def start_gateway(self, *, again: bool = False) -> None:
+        """Start the gateway if it was not started yet, or again; it answers BlueZ when this returns."""
+        starts = len(self.logged("pairing_agent_registered"))
+        if starts and not again:
+            return
+        await self.guest.ask("gateway", what="start")
+        ready = "the gateway started, and registered its pairing agent"
+        await self.until(lambda: len(self.logged("pairing_agent_registered")) > starts, ready, BOOT_S)
 
     async def _stop(self) -> None:
-        with suppress(Failed, TimeoutError, AttributeError, OSError):  # what can be had of a machine that failed
+        with suppress(
+            Failed, TimeoutError, AttributeError, OSError
+        ):  # what can be had of a machine that failed
             await self._keep_logs()
         for task in self._tasks:
             task.cancel()
@@ -195,18 +216,18 @@ class Rig:
         if event.get("step") == "outbox_committed":
             facts = event["facts"]
             data = await self.guest.ask("envelope", **facts)
-            self.kept += self._opened(bytes.fromhex(data), event["at_ns"])
+            self._open_envelope(bytes.fromhex(data), event["at_ns"])
 
-    def _opened(self, data: bytes, committed_ns: int) -> list[Kept]:
+    def _open_envelope(self, data: bytes, committed_ns: int) -> None:
+        """Verify, decrypt and decode, as the hospital does."""
         opened = open_sealed(data, lambda _: self._gateway_keys.signing.public, self._bridge_keys.by_id)
         items = decode_items(opened.payload)
         people = {item.measurement_id: item.person for item in items if isinstance(item, Assignment)}
-        return [
-            Kept(item, people.get(item.measurement_id), committed_ns)
-            if isinstance(item, Measurement)
-            else Kept(item, None, committed_ns)
-            for item in items
-        ]
+        for item in items:
+            if isinstance(item, Measurement):
+                self.kept.append(Kept(item, people.get(item.measurement_id), committed_ns))
+            else:
+                self.other.append(item)
 
     async def until(self, true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until something holds; raises `Failed` naming it."""
@@ -233,14 +254,12 @@ class Rig:
 
     def readings(self, key: str) -> list[Kept]:
         """Return the measurements of a device that the outbox holds."""
-        return [k for k in self.kept if isinstance(k.item, Measurement) and self._is_of(k.item, key)]
+        return [kept for kept in self.kept if kept.item.device.address == self.entries[key].address]
 
     def device_events(self, key: str) -> list[DeviceEvent]:
         """Return what the outbox says of a device beside its measurements."""
-        return [k.item for k in self.kept if isinstance(k.item, DeviceEvent) and self._is_of(k.item, key)]
-
-    def _is_of(self, item: Measurement | DeviceEvent, key: str) -> bool:
-        return item.device.address == self.entries[key].address
+        address = self.entries[key].address
+        return [e for e in self.other if isinstance(e, DeviceEvent) and e.device.address == address]
 
     async def ledger(self, key: str) -> list[dict[str, Any]]:
         """Return what a device knows that it measured."""
@@ -302,5 +321,4 @@ class Rig:
 
 def packet_of(kept: Kept) -> str:
     """Return the bytes of a measurement as they came from the device."""
-    assert isinstance(kept.item, Measurement)
     return kept.item.provenance.raw[0].data.hex()

@@ -71,6 +71,8 @@ async def _one(rig: Rig, scenario: Scenario) -> Outcome:
     began, failure = time.monotonic(), None
     try:
         async with asyncio.timeout(SCENARIO_S):
+            if scenario.gateway:
+                await rig.start_gateway()
             await scenario.run(rig)
     except (Failed, KitelineError, ValueError, KeyError, IndexError, OSError, TimeoutError) as error:
         failure = f"{type(error).__name__}: {error}"
