@@ -6,7 +6,6 @@
 
 import gzip
 import lzma
-import os
 import re
 import sys
 from pathlib import Path
@@ -78,7 +77,7 @@ def main(unpacked: Path, out: Path) -> None:
     entries += [("modules/order", S_PROGRAM, "\n".join(modules).encode() + b"\n")]
     draft = out.with_suffix(".draft")
     draft.write_bytes(gzip.compress(archived(entries), 1))
-    os.replace(draft, out)
+    draft.replace(out)
 
 
 if __name__ == "__main__":

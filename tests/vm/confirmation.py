@@ -5,10 +5,12 @@ its reading; then the device sends. What is confirmed meanwhile was confirmed wi
 """
 
 import asyncio
+from statistics import median
 
 from tests.vm.rig import Failed, Rig
 
 FROZEN_S = 2.0
+ALONE_NS = 300_000_000
 BP = {"systolic": "133", "diastolic": "85", "pulse": "66"}
 
 
@@ -37,7 +39,7 @@ async def confirmed_before_the_handler(rig: Rig) -> None:
 
 
 async def killed_before_the_handler(rig: Rig) -> None:
-    """A gateway that dies between: what the device keeps comes again, what it discards is lost, and counted."""
+    """The gateway dies in between: what the device keeps comes again, what it discarded is lost."""
     keys = ("killed", "forgets-at-once")
     for key in keys:
         await _held(rig, key)
@@ -68,3 +70,30 @@ async def _confirmed(rig: Rig, key: str) -> tuple[dict[str, int], dict[str, int]
     await rig.home.ask("release", device=key)
     await rig.until(lambda: rig.happened("confirmed", device=key), f"the indication of {key} was confirmed")
     return rig.happened("sent", device=key)[0], rig.happened("confirmed", device=key)[0]
+
+
+def order(rig: Rig) -> str:
+    """Return in which order devices saw confirmations and the gateway's handler was called, in words.
+
+    Both times are put on one clock. Only indications that were alone on the air for a while are counted.
+    """
+    sent = rig.happened("sent")
+    handled = sorted(step["at_ns"] for step in rig.steps("handler_called"))
+    gaps = []
+    for one in sent:
+        confirmed = [
+            c["at_ns"]
+            for c in rig.happened("confirmed", device=one["device"], packet=one["packet"])
+            if one["at_ns"] < c["at_ns"] < one["at_ns"] + ALONE_NS
+        ]
+        calls = [at for at in handled if one["at_ns"] < at < one["at_ns"] + ALONE_NS]
+        neighbours = [s for s in sent if abs(s["at_ns"] - one["at_ns"]) < ALONE_NS]
+        if len(confirmed) == len(calls) == len(neighbours) == 1:
+            gaps.append((calls[0] - confirmed[0]) / 1e6)
+    if not gaps:
+        return "no indication was alone"
+    return (
+        f"of {len(gaps)} indications that were alone, the handler was called after the device saw the "
+        f"confirmation in {sum(gap > 0 for gap in gaps)}; call minus confirmation "
+        f"{min(gaps):.1f} to {max(gaps):.1f} ms, median {median(gaps):.1f} ms"
+    )

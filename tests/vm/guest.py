@@ -1,8 +1,8 @@
-"""Inside the machine: starts what the host asks for, and tells it what happens. `python -m tests.vm.guest DIR`
+"""Inside the machine: starts what the host asks for, tells it what happens. `python -m tests.vm.guest DIR`
 
-Both ways JSON lines on a virtio port. {"id": 7, "do": ..., **fields} is answered by {"id": 7, "answer": ...} or
-{"id": 7, "error": ...}; events come in between: a step of the gateway, a line of its log, a question to whoever
-pairs. This program has nothing of the product's code: it starts it, and looks on.
+Both ways JSON lines on a virtio port. {"id": 7, "do": ..., **fields} is answered by {"id": 7, "answer": ...}
+or {"id": 7, "error": ...}; events come in between: a step of the gateway, a line of its log, a question to
+whoever pairs. This program has nothing of the product's code: it starts it, and looks on.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from uuid import UUID
 from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-
 STATE = Path("/run/kiteline")
 PORT = "kiteline.control"
 BLUETOOTHD = Path(".cache/vm/bluez/usr/libexec/bluetooth/bluetoothd")
@@ -30,7 +29,9 @@ BTATTACH = Path(".cache/vm/bluez/usr/bin/btattach")
 ADAPTER = "/org/bluez/hci0"
 READY_S = 60
 CONTROL = STATE / "state" / "control"
-ENVELOPE = "SELECT data FROM envelope JOIN chain ON envelope.chain = chain.number WHERE outbox_id = ? AND sequence = ?"
+ENVELOPE = """
+SELECT data FROM envelope JOIN chain ON envelope.chain = chain.number WHERE outbox_id = ? AND sequence = ?
+"""
 
 
 def port() -> int:
@@ -95,7 +96,7 @@ class Guest:
 
     async def do_until_powered(self) -> None:
         async with asyncio.timeout(READY_S):
-            while not await self.powered():
+            while not await self.powered():  # noqa: ASYNC110 - it lies in another process
                 await asyncio.sleep(0.1)
 
     async def do_gateway(self, what: str) -> None:
@@ -155,20 +156,17 @@ class Guest:
         printed, _ = await process.communicate()
         return {"status": process.returncode, "printed": printed.decode(errors="replace")}
 
-    async def do_pair(
-        self, address: str, person: str, passkey: int | None = None, replace_bond: bool = False
-    ) -> dict[str, Any]:
+    async def do_pair(self, *, passkey: int | None = None, **order: Any) -> dict[str, Any]:
         """Pair as `edge-agent pair` does, over the agent's control socket; return its last word."""
-        await self.nearby(address)
+        await self.nearby(order["address"])
         reader, writer = await asyncio.open_unix_connection(CONTROL)
-        order = {"do": "pair", "address": address, "person": person, "replace_bond": replace_bond}
         try:
-            writer.write(json.dumps(order).encode() + b"\n")
+            writer.write(json.dumps({"do": "pair", **order}).encode() + b"\n")
             while line := await reader.readline():
                 said = json.loads(line)
                 if "ask" not in said:
                     return dict(said)
-                self.say({"event": "asked", "what": said["ask"], "address": address, **said})
+                self.say({"event": "asked", "what": said["ask"], "address": order["address"], **said})
                 if said["ask"] == "passkey":
                     digits = None if passkey is None else f"{passkey:06}"
                     writer.write(json.dumps({"passkey": digits}).encode() + b"\n")
@@ -208,7 +206,7 @@ class Guest:
 
     async def follow(self, path: Path, kind: str) -> None:
         """Tell the host each JSON line that is appended to a file."""
-        while not path.exists():
+        while not path.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it; one look
             await asyncio.sleep(0.02)
         with path.open("rb") as file:
             begun = b""
@@ -233,7 +231,6 @@ class Guest:
 
 async def main(folder: Path) -> None:
     """Serve the host until the machine is switched off."""
-    STATE.mkdir(exist_ok=True)
     channel = port()
     waiting: list[bytes] = []
 
@@ -265,7 +262,7 @@ async def main(folder: Path) -> None:
 
     loop.add_reader(channel, readable)
     guest = Guest(folder, say)
-    say({"event": "up", "uptime_s": float(Path("/proc/uptime").read_text().split()[0])})
+    say({"event": "up"})
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(guest.follow(STATE / "steps", "step"))
         tasks.create_task(guest.follow(STATE / "gateway.log", "log"))
@@ -274,4 +271,5 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    STATE.mkdir(exist_ok=True)
     asyncio.run(main(Path(sys.argv[1])))

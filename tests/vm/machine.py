@@ -1,4 +1,4 @@
-"""The virtual machine: Debian's kernel in QEMU, its Bluetooth controller on a UART, its system this repository's.
+"""The virtual machine: Debian's kernel in QEMU, a Bluetooth controller on its UART, this checkout in it.
 
 The host's root is its root, read-only under a layer in memory, so it runs this checkout with its own Python.
 """

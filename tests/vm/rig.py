@@ -4,6 +4,7 @@ Times are host monotonic nanoseconds; the guest's are converted with an offset w
 """
 
 import asyncio
+import datetime as dt
 import json
 import sys
 from collections import Counter
@@ -31,7 +32,7 @@ ANSWER_S = 90.0
 PINGS = 15
 
 
-class Failed(AssertionError):
+class Failed(AssertionError):  # noqa: N818 - the name says what is true
     """What a scenario promised did not happen."""
 
 
@@ -88,9 +89,10 @@ class GuestLine:
 
 @dataclass
 class Rig:
-    """Use as `async with Rig(folder) as rig`: one boot."""
+    """Use as `async with Rig(folder) as rig`: one boot. `gateway`: it is started at once, or later."""
 
     folder: Path
+    gateway: bool = True
     events: list[dict[str, Any]] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     other: list[Item] = field(default_factory=list)
@@ -102,6 +104,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.scenario, self._gateway_keys, self._bridge_keys = prepare(self.folder)
         self.entries = {device.key: device for device in self.scenario.devices}
+        self.since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).isoformat()
         self._happened = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._open: list[Callable[[], Awaitable[None]]] = []
@@ -134,8 +137,10 @@ class Rig:
             asyncio.create_task(self._collect(self.guest.events, self._guest_event)),
         ]
         await self.until(lambda: self.happened("up"), "the guest came up", BOOT_S)
-        await self.guest.ask("begin")
         await self._compare_clocks()
+        # The gateway's imports take as long as the adapter needs to come up.
+        work = [self.guest.ask("begin"), *([self.start_gateway()] if self.gateway else [])]
+        await asyncio.gather(*work)
 
     async def start_gateway(self, *, again: bool = False) -> None:
         """Start the gateway if it was not started yet, or again; it answers BlueZ when this returns."""
@@ -312,9 +317,9 @@ class Rig:
         )
         return entry
 
-    def seconds(self, key: str) -> float | None:
-        """Return how long the first reading of a device took, from its advertisement to the outbox."""
-        began = self.happened("measured", device=key)
+    def seconds(self, key: str, since: int) -> float | None:
+        """Return how long a device's first reading after `since` took, from advertisement to outbox."""
+        began = [e for e in self.events[since:] if e["event"] == "measured" and e["device"] == key]
         found = [k for k in self.readings(key) if began and packet_of(k) == began[0]["packet"]]
         return (found[0].committed_ns - began[0]["at_ns"]) / 1e9 if found else None
 

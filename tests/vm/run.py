@@ -4,13 +4,16 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.vm.confirmation import order
 from tests.vm.machine import PARTS, missing
 from tests.vm.rig import Failed, Rig
 from tests.vm.scenarios import SCENARIOS, Scenario
@@ -53,7 +56,7 @@ async def run(chosen: Sequence[Scenario], *, loud: bool = False) -> Report:
     # A short path: sockets lie in it.
     folder = Path(tempfile.mkdtemp(prefix="kvm-"))
     try:
-        async with Rig(folder) as rig:
+        async with Rig(folder, gateway=chosen[0].gateway) as rig:
             if loud:
                 print(f"  up after {rig.up_s:.1f} s", flush=True)
             outcomes = []
@@ -61,14 +64,17 @@ async def run(chosen: Sequence[Scenario], *, loud: bool = False) -> Report:
                 outcomes.append(await _one(rig, scenario))
                 if loud:
                     print(_line(outcomes[-1]), flush=True)
-            notes = rig.notes | {"clocks": f"compared to within {rig.offset_error_ns / 1e6:.2f} ms"}
+            notes = rig.notes | {
+                "order": order(rig),
+                "clocks": f"compared to within {rig.offset_error_ns / 1e6:.2f} ms",
+            }
     finally:
         _keep(folder)
     return Report(tuple(outcomes), notes, rig.up_s, time.monotonic() - began)
 
 
 async def _one(rig: Rig, scenario: Scenario) -> Outcome:
-    began, failure = time.monotonic(), None
+    began, failure, since = time.monotonic(), None, rig.now
     try:
         async with asyncio.timeout(SCENARIO_S):
             if scenario.gateway:
@@ -78,7 +84,7 @@ async def _one(rig: Rig, scenario: Scenario) -> Outcome:
         failure = f"{type(error).__name__}: {error}"
     await rig.silence()
     took = time.monotonic() - began
-    return Outcome(scenario.name, scenario.says, failure, rig.seconds(scenario.device), took)
+    return Outcome(scenario.name, scenario.says, failure, rig.seconds(scenario.device, since), took)
 
 
 def _line(outcome: Outcome) -> str:
@@ -96,6 +102,13 @@ def _keep(folder: Path) -> None:
     for log in folder.glob("*.log"):
         shutil.copy(log, KEPT_LOGS)
     shutil.rmtree(folder)
+
+
+async def _until_told(work: Coroutine[Any, Any, Report]) -> Report:
+    """Run; end the machine also when this program is told to end."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def main() -> int:
@@ -118,13 +131,12 @@ def main() -> int:
         print(f"No virtual machine here: {', '.join(lacking)} missing. Run `make test-vm`.", file=sys.stderr)
         return 2
     print(f"{len(chosen)} scenarios in one boot (advertisement to outbox, whole scenario):", flush=True)
-    report = asyncio.run(run(chosen, loud=True))
+    report = asyncio.run(_until_told(run(chosen, loud=True)))
     REPORT.write_text(json.dumps(asdict(report), indent=1))
     for name, note in report.notes.items():
         print(f"  {name}: {note}")
-    print(
-        f"{len(report.outcomes) - len(report.failed)} of {len(report.outcomes)} passed, {report.total_s:.0f} s"
-    )
+    passed = len(report.outcomes) - len(report.failed)
+    print(f"{passed} of {len(report.outcomes)} passed, {report.total_s:.0f} s")
     print(f"Logs of guest, devices and machine: {KEPT_LOGS.relative_to(PARTS.parents[1])}")
     return 1 if report.failed else 0
 
