@@ -17,7 +17,7 @@ from time import monotonic_ns
 from typing import Any, Self
 
 from tests.vm.home_devices import prepare
-from tests.vm.machine import machine
+from tests.vm.machine import compile_code, machine
 from virtual_home.home import HomeControl
 from virtual_home.processes import Program
 from virtual_home.scenario import DeviceEntry
@@ -125,6 +125,7 @@ class Rig:
         await self._stop()
 
     async def _start(self) -> None:
+        await asyncio.to_thread(compile_code)
         await self._begin(self._devices())
         self.home = await HomeControl.connect(self.folder / "control")
         self._open.append(self.home.close)
