@@ -3,7 +3,8 @@
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
 {"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
 {"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "profile_changes", "device": ...},
-{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n}.
+{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n},
+{"do": "disturb", "device": ..., "how": "drop"} (see `Disturbance`), {"do": "advertise" | "silence", ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -27,7 +28,7 @@ from virtual_home.devices.glucose_meter import GlucoseMeter
 from virtual_home.devices.health_sensor import HealthSensor
 from virtual_home.devices.microlife_cuff import MicrolifeCuff
 from virtual_home.devices.omron_cuffs import OmronMemoryCuff, OmronTimedCuff
-from virtual_home.devices.peripheral import Entry, Peripheral, real_time
+from virtual_home.devices.peripheral import Disturbance, Entry, Peripheral, real_time
 from virtual_home.devices.pushing import Cuff, EnhancedCuff, Oximeter, Scale, Thermometer
 from virtual_home.devices.record_keeper import RecordKeeper
 from virtual_home.devices.transtek_scale import TranstekScale
@@ -145,16 +146,12 @@ class Home:
                 if cable.plugged != (turn == "plug"):
                     cable.plug() if turn == "plug" else cable.unplug()
                 return cable.plugged
-            case {"do": "forget_bonds", "device": str(key)}:
-                await self.devices[key].forget_bonds()
-            case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
-                self._set_clock(self.devices[key], offset)
-            case {"do": "type_passkey", "device": str(key), "passkey": int(digits)}:
-                self.devices[key].panel.type_passkey(digits)
             case {"do": str(trick), "device": str(key), **rest} if trick in TRICKS:
                 return await self._trick(trick, key, rest)
             case {"do": "profile_changes" | "deletions_asked" as what, "device": str(key)}:
                 return _suffered(self.devices[key], what)
+            case {"device": str(key)}:
+                await self._treat(self.devices[key], asked)
             case _:
                 raise ValueError(f"unknown command {asked!r}")
         return True
@@ -167,15 +164,31 @@ class Home:
         if trick == "break_after":
             device.break_after = int(rest["packets"])
             return True
-        device.silent = trick == "hold"
+        device.silent, was_silent = trick == "hold", device.silent
         if trick == "hold":
             return await self.measure(key, dict(rest.get("values", {})))
-        await device.advertise()
+        device.released.set()
+        if was_silent:
+            await device.advertise()
         return True
 
     @staticmethod
-    def _set_clock(device: Peripheral, offset_s: int) -> None:
-        device.clock.offset = dt.timedelta(seconds=offset_s)
+    async def _treat(device: Peripheral, asked: dict[str, Any]) -> None:
+        match asked:
+            case {"do": "forget_bonds"}:
+                await device.forget_bonds()
+            case {"do": "set_clock", "offset_s": int(offset)}:
+                device.clock.offset = dt.timedelta(seconds=offset)
+            case {"do": "type_passkey", "passkey": int(digits)}:
+                device.panel.type_passkey(digits)
+            case {"do": "advertise"}:
+                await device.advertise()
+            case {"do": "silence"}:
+                await device.silence()
+            case {"do": "disturb", "how": str(how)}:
+                device.disturbances.add(Disturbance(how))
+            case _:
+                raise ValueError(f"unknown command {asked!r}")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one listener until it goes."""

@@ -28,11 +28,11 @@ class GlucoseMeter(RecordKeeper):
         every = [self.measurement, self.context, feature, self.control_point()]
         return [Service(UUID.from_16_bits(0x1808), every)]
 
-    async def measure(self, *, mg_dl: Decimal, meal: int | None = None) -> Entry:
+    async def measure(self, *, mg_dl: Decimal, meal: Decimal | int | None = None) -> Entry:
         """Measure capillary blood: mg/dL, and the meal code of 0x2A34 if it was marked."""
         number = len(self.ledger) + 1
         if meal is not None:
-            self.meals[number] = meal
+            self.meals[number] = int(meal)
         packet = GlucoseMeasurement(
             flags=0x02 | (0x10 if meal is not None else 0),
             sequence=number,

@@ -48,6 +48,15 @@ class Fate(StrEnum):
     CONFIRMED = "confirmed"  # the other side's stack confirmed the indication
 
 
+class Disturbance(StrEnum):
+    """What may go wrong with a device, once each time it is asked for."""
+
+    DEAF = "deaf"  # it advertises, and is gone when it is connected to; until it advertises anew
+    DROP = "drop"  # it ends the next connection as soon as that stands
+    CUT = "cut"  # it ends the connection while its next indication is not confirmed
+    HOLD = "hold"  # subscribed, it waits for `release` before it sends
+
+
 @dataclass
 class Entry:
     """One line of the ledger: what was measured, as the packet that says it, and what became of it.
@@ -148,7 +157,10 @@ class Peripheral:
         self.connection: Connection | None = None
         self.break_after: int | None = None
         self.silent = False
-        controller = Controller(spec.key, link=air, public_address=None)
+        self.disturbances: set[Disturbance] = set()
+        self.released = asyncio.Event()
+        self.air = air
+        self.controller = controller = Controller(spec.key, link=air, public_address=None)
         config = DeviceConfiguration(
             name=spec.name, address=hci.Address(spec.address, hci.Address.RANDOM_DEVICE_ADDRESS)
         )
@@ -182,9 +194,31 @@ class Peripheral:
         """Advertise for the device's window, anew from now."""
         if self._silence is not None:
             self._silence.cancel()
+        self.air.deaf.discard(self.controller)
+        if self.disturbed(Disturbance.DEAF):
+            self.air.deaf.add(self.controller)
         self._silence = asyncio.create_task(self._fall_silent())
         if self.connection is None and not self.silent and not self.device.is_advertising:
             await self.device.start_advertising()
+
+    async def silence(self) -> None:
+        """Advertise no more."""
+        if self._silence is not None:
+            self._silence.cancel()
+        await self.device.stop_advertising()
+
+    def disturbed(self, how: Disturbance) -> bool:
+        """Tell whether this is to go wrong now; it is, once."""
+        asked = how in self.disturbances
+        self.disturbances.discard(how)
+        return asked
+
+    async def held_back(self) -> None:
+        """Wait for `release` if that was asked for."""
+        if self.disturbed(Disturbance.HOLD):
+            self.released.clear()
+            self.announce({"event": "held_back", "device": self.spec.key})
+            await self.released.wait()
 
     async def forget_bonds(self) -> None:
         """Lose its keys, as after a change of battery."""
@@ -238,7 +272,13 @@ class Peripheral:
     def _connected(self, connection: Connection) -> None:
         self.connection = connection
         connection.on(Connection.EVENT_DISCONNECTION, self._disconnected)
+        connection.on(Connection.EVENT_PAIRING, self._bonded)
         self.announce({"event": "connected", "device": self.spec.key})
+        if self.disturbed(Disturbance.DROP):
+            self.spawn(connection.disconnect())
+
+    def _bonded(self, _keys: object) -> None:
+        self.announce({"event": "bonded", "device": self.spec.key})
 
     def _disconnected(self, _reason: int) -> None:
         self.connection = None

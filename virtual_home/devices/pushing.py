@@ -16,7 +16,7 @@ from device_drivers.quantities.body import WeightMeasurement
 from device_drivers.quantities.enhanced_blood_pressure import EnhancedBloodPressure
 from device_drivers.quantities.oximetry import PlxSpotCheck
 from device_drivers.quantities.temperature import TemperatureMeasurement
-from virtual_home.devices.peripheral import READABLE, Entry, Fate, Peripheral, Properties
+from virtual_home.devices.peripheral import READABLE, Disturbance, Entry, Fate, Peripheral, Properties
 
 
 class Pushing(Peripheral):
@@ -44,6 +44,7 @@ class Pushing(Peripheral):
             self.spawn(self._send_all(bearer))
 
     async def _send_all(self, connection: Connection) -> None:
+        await self.held_back()
         for entry in self.held():
             await self._send(connection, entry)
         await self.close_soon(connection)
@@ -53,6 +54,8 @@ class Pushing(Peripheral):
         if entry.fate is Fate.MEASURED:
             entry.fate = Fate.SENT
         self.tell("sent", entry)
+        if self.disturbed(Disturbance.CUT):
+            self.spawn(connection.disconnect())
         await self.device.indicate_subscriber(connection, self.indicated, bytes.fromhex(entry.packet))
         # The other side's stack has confirmed; whether its program has the bytes, nobody here can know.
         entry.fate = Fate.CONFIRMED

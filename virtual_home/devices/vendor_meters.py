@@ -86,7 +86,11 @@ class CareSensMeter(VendorClockMeter):
     layout = "isens"
 
     async def measure(
-        self, *, mg_dl: Decimal | None = None, meal: int | None = None, ketone: Decimal | None = None
+        self,
+        *,
+        mg_dl: Decimal | None = None,
+        meal: Decimal | int | None = None,
+        ketone: Decimal | None = None,
     ) -> Entry:
         """Measure glucose (mg/dL, and a meal) or ketone (mmol/L)."""
         if ketone is not None:
