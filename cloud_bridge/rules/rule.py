@@ -148,7 +148,9 @@ class ReadingRule(Rule[P], Generic[P, T]):
     def _seen(self, readings: Iterable[Reading]) -> list[T]:
         found = {}
         for reading in readings:
-            if reading.measurement.quantity in self.quantities and refusal(reading) is None:
+            ours = reading.measurement.quantity in self.quantities
+            somebodys = self.everybody or reading.patient is not None
+            if ours and somebodys and refusal(reading) is None:
                 one = self._see(reading)
                 if one is not None:
                     found[reading.id] = one

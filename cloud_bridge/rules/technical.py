@@ -116,12 +116,12 @@ class TechnicalRule(Rule[TechnicalParameters]):
     def wakes(self, signs: Sequence[Sign], settings: Settings, now: dt.datetime) -> dt.datetime | None:
         """Return the first moment after `now` at which the gateway would be silent."""
         own, _ = self.personal(settings)
-        heard = [s.when for s in signs if s.kind is SignKind.HEARD and s.when <= now]
-        if not heard or not own.enabled:
+        heard = [s.when for s in signs if s.kind is SignKind.HEARD]
+        if not own.enabled:
             return None
-        due = plus(max(heard), dt.timedelta(hours=own.silent_after_hours))
-        ahead = [s.when for s in signs if s.when > now]
-        return soonest(due if due > now else None, *ahead)
+        last = max((at for at in heard if at <= now), default=None)
+        due = None if last is None else plus(last, dt.timedelta(hours=own.silent_after_hours))
+        return soonest(*(at for at in (due, *heard) if at is not None and at > now))
 
 
 @dataclass(frozen=True, slots=True)
