@@ -48,11 +48,11 @@ def load_measurement(body: bytes) -> Measurement:
 def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
     """Return the rows of the measurement table as readings, each folded with what its home stated."""
     said = _statements(connection, rows)
-    people = _people(connection, {row.gateway for row in rows})
+    known = people(connection, {row.gateway for row in rows})
 
     def one(row: Row[Any]) -> Reading:
         def patient_of(pseudonym: str) -> str | None:
-            return people.get((row.gateway, pseudonym))
+            return known.get((row.gateway, pseudonym))
 
         statements = [*said[row.gateway, row.id], *said[row.gateway, row.boot_id]]
         return fold(
@@ -85,7 +85,8 @@ def _statements(
     return found
 
 
-def _people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], str]:
+def people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], str]:
+    """Return the patients of some homes, by home and pseudonym."""
     table = schema.person
     query = select(table).where(table.c.gateway.in_(gateways))
     return {(row.gateway, row.pseudonym): row.patient for row in connection.execute(query)}

@@ -10,6 +10,7 @@ from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.intake import Intake
+from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.outgoing import Outgoing, Sealer
 from cloud_bridge.store.registry import SqlRegistry
 from wire_format.receipt import Verdict
@@ -33,6 +34,7 @@ class SqlStore:
         self.intake = Intake(self.engine, destinations, zone)
         self.outgoing = Outgoing(self.engine, sealer)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone)
+        self.judgements = Judgements(self.engine)
         self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts)
 
     def healthy(self) -> bool:

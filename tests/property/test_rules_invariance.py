@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_bridge.rules.base import Finding, Reading, Settings
@@ -113,6 +113,7 @@ def shuffled(readings: Sequence[Any], seed: int) -> list[Any]:
 
 
 @EVERY
+@settings(max_examples=40)
 @given(readings=HISTORIES, seed=st.integers(0, 99))
 def test_order_and_duplication_change_nothing(
     one: AnyReadingRule, readings: list[Reading], seed: int
@@ -121,6 +122,7 @@ def test_order_and_duplication_change_nothing(
 
 
 @EVERY
+@settings(max_examples=40)
 @given(readings=HISTORIES, cut=st.integers(0, 14))
 def test_batches_end_in_the_same_findings(one: AnyReadingRule, readings: list[Reading], cut: int) -> None:
     asked(one, readings[:cut])  # a rule keeps nothing from an earlier evaluation
@@ -128,6 +130,7 @@ def test_batches_end_in_the_same_findings(one: AnyReadingRule, readings: list[Re
 
 
 @EVERY
+@settings(max_examples=40)
 @given(readings=HISTORIES)
 def test_a_finding_follows_from_its_own_evidence(one: AnyReadingRule, readings: list[Reading]) -> None:
     for finding in asked(one, readings):
@@ -136,6 +139,7 @@ def test_a_finding_follows_from_its_own_evidence(one: AnyReadingRule, readings: 
 
 
 @EVERY
+@settings(max_examples=40)
 @given(readings=HISTORIES)
 def test_findings_of_one_rule_are_told_apart(one: AnyReadingRule, readings: list[Reading]) -> None:
     found = asked(one, readings)
@@ -143,6 +147,7 @@ def test_findings_of_one_rule_are_told_apart(one: AnyReadingRule, readings: list
 
 
 @EVERY
+@settings(max_examples=40)
 @given(readings=HISTORIES, share=st.floats(0, 0.999999), hours=st.integers(0, 900))
 def test_time_alone_changes_nothing_before_the_rule_wakes(
     one: AnyReadingRule, readings: list[Reading], share: float, hours: int
@@ -156,6 +161,7 @@ def test_time_alone_changes_nothing_before_the_rule_wakes(
 
 
 @EVERY
+@settings(max_examples=40)
 @given(readings=HISTORIES)
 def test_unassigned_readings_are_nobodys_history(one: AnyReadingRule, readings: list[Reading]) -> None:
     nobodys = [owned(r.measurement, None) for r in readings]
@@ -168,6 +174,7 @@ def test_the_histories_reach_every_rule() -> None:
     """A law that nothing is tried on would hold for ever: each rule finds something in some history."""
     silent = {f"{one.programme}:{one.id}" for one in every_rule()}
 
+    @settings(max_examples=300, derandomize=True)
     @given(readings=HISTORIES)
     def look(readings: list[Reading]) -> None:
         for one in every_rule():
