@@ -77,6 +77,7 @@ def known(folder: Path, home: SealingHome, arriving: list[Sealed], batch: int) -
     desk.now = begun
     for start in range(0, len(arriving), batch):
         desk.receive(home, *arriving[start : start + batch])
+    desk.wake()  # whoever's time has come meanwhile, as the intake loop does
     readings = desk.readings()
     live = {
         (row["id"], row["rule"], row["standing"], row["evidence"], row["reason"], row["subject"])
