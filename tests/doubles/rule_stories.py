@@ -5,97 +5,14 @@ finds. `tests/unit/test_rule_registry.py` takes them all, for every rule of the 
 """
 
 import datetime as dt
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from cloud_bridge.rules.base import Membership, Reading, Setting, Settings
+from cloud_bridge.rules.base import Reading
 from cloud_bridge.rules.catalogue import AnyReadingRule
-from cloud_bridge.rules.programme import PROGRAMMES, programme
-from tests.doubles.bridge_readings import NOW, glucose, owned, reading, weight
-from wire_format.identity import derived_id
-from wire_format.measurement import Absent, Meal, Specimen
-from wire_format.nomenclature import Unit
-
-DAY = 24 * 60
-LATER = NOW + dt.timedelta(days=2)
-LONG_AGO = NOW - dt.timedelta(days=200)
-
-
-def every_rule() -> list[AnyReadingRule]:
-    """Every rule of every installed programme."""
-    return [rule for name in PROGRAMMES for rule in programme(name).rules]
-
-
-def rule(identity: str, of_programme: str | None = None) -> AnyReadingRule:
-    """One rule of the registry, of the first programme that has it unless one is named."""
-    return next(one for one in every_rule() if one.id == identity and of_programme in {None, one.programme})
-
-
-def own_setting(identity: str, parameter: str, value: Any, *, minutes: int = 0) -> Setting:
-    """A patient's own value, stated `minutes` after NOW."""
-    text, at = json.dumps(value), NOW + dt.timedelta(minutes=minutes)
-    made = derived_id("test-setting", identity, parameter, text, minutes)
-    return Setting(made, identity, parameter, text, "physician-1", "agreed with the patient", at)
-
-
-def member(
-    *programmes: str, since: dt.datetime = LONG_AGO, zone: str = "UTC", own: tuple[Setting, ...] = ()
-) -> Settings:
-    """Settings of patient-1, who joined programmes at a moment."""
-    joined = tuple(Membership(derived_id("test-member", name), name, since) for name in programmes)
-    return Settings(own, joined, zone, "patient-1")
-
-
-EVERYTHING = member(*PROGRAMMES)
-
-
-@dataclass(frozen=True)
-class Story:
-    """A history, what is agreed, and the moment at which the rule is asked."""
-
-    readings: Sequence[Reading]
-    fires: bool
-    settings: Settings = EVERYTHING
-    now: dt.datetime = LATER
-    text: str | None = field(default=None)
-
-
-def yes(*readings: Reading, text: str | None = None, **more: Any) -> Story:
-    return Story(readings, fires=True, text=text, **more)
-
-
-def no(*readings: Reading, **more: Any) -> Story:
-    return Story(readings, fires=False, **more)
-
-
-def bp(systolic: str, diastolic: str = "80", minutes: float | None = 0, **more: Any) -> Reading:
-    return reading(systolic, diastolic, minutes=minutes, **more)
-
-
-def kpa(systolic: str, diastolic: str = "10.0", minutes: float = 0) -> Reading:
-    return reading(systolic, diastolic, minutes=minutes, unit=Unit.KPA)
-
-
-def sugar(value: str | Absent, minutes: float | None = 0, **more: Any) -> Reading:
-    return owned(glucose(value, minutes=minutes, **more))
-
-
-def mg(value: str, minutes: float = 0, **more: Any) -> Reading:
-    return sugar(value, minutes, unit=Unit.MG_PER_DL, **more)
-
-
-def kg(value: str, day: int, minutes: float = 0) -> Reading:
-    return owned(weight(value, minutes=day * DAY + minutes))
-
-
-def lb(value: str, day: int) -> Reading:
-    return owned(weight(value, minutes=day * DAY, unit=Unit.POUND))
-
-
-def twice(make: Callable[[float], Reading], at: float) -> list[Reading]:
-    return [make(at), make(at + 1)]
+from tests.doubles import glucose_stories
+from tests.doubles.bridge_readings import NOW, reading
+from tests.doubles.story_kit import DAY, Story, bp, kpa, member, no, own_setting, yes
 
 
 def _severe() -> list[Story]:
@@ -262,175 +179,6 @@ def _irregular() -> list[Story]:
     ]  # fmt: skip
 
 
-def _folded(value: str, hours: int) -> list[Story]:
-    """Two readings so far apart that they are one finding, or two."""
-    return [yes(sugar(value), sugar(value, hours * 60 + extra)) for extra in (0, 1)]
-
-
-def _low_1() -> list[Story]:
-    return [
-        yes(sugar("3.8")), no(sugar("3.9")), yes(sugar("3.0")), no(sugar("2.9")),
-        yes(mg("69")), no(mg("70")), yes(mg("54")), no(mg("53")), *_folded("3.5", 24),
-    ]  # fmt: skip
-
-
-def _low_2() -> list[Story]:
-    return [
-        yes(sugar("2.9")), no(sugar("3.0")), yes(mg("53")), no(mg("54")), yes(sugar(Absent.BELOW_RANGE)),
-        no(sugar(Absent.ABOVE_RANGE)), *_folded("2.5", 2),
-    ]  # fmt: skip
-
-
-def _high_1() -> list[Story]:
-    return [
-        yes(sugar("10.1")), no(sugar("10.0")), yes(sugar("13.9")), no(sugar("14.0")),
-        yes(mg("181")), no(mg("180")), yes(mg("250")), no(mg("251")), *_folded("12.0", 72),
-    ]  # fmt: skip
-
-
-def _high_2() -> list[Story]:
-    return [
-        yes(sugar("14.0")), no(sugar("13.9")), yes(sugar("16.6")), no(sugar("16.7")),
-        yes(mg("251")), no(mg("250")), yes(mg("299")), no(mg("300")), *_folded("15.0", 24),
-    ]  # fmt: skip
-
-
-def _urgent_glucose() -> list[Story]:
-    return [
-        yes(sugar("16.7")), no(sugar("16.6")), yes(mg("300")), no(mg("299")), yes(sugar("3.9")),
-        no(sugar("3.8")), no(sugar("4.0")), yes(mg("70")), no(mg("69")), no(mg("71")),
-        yes(sugar(Absent.ABOVE_RANGE)), no(sugar(Absent.BELOW_RANGE)), no(sugar("3.9"), settings=Settings()),
-        *_folded("17.0", 12),
-    ]  # fmt: skip
-
-
-def fasting(value: str, day: int = 0, **more: Any) -> Reading:
-    return sugar(value, day * DAY, meal=Meal.FASTING, **more)
-
-
-def _fasting() -> list[Story]:
-    return [
-        yes(fasting("7.0"), text="first"), no(fasting("6.9")), no(sugar("7.0")),
-        yes(fasting("126", unit=Unit.MG_PER_DL)), no(fasting("125", unit=Unit.MG_PER_DL)),
-        yes(fasting("7.0"), fasting("7.1", 1), text="again"),
-        yes(fasting("7.0"), sugar("7.2", 60, meal=Meal.FASTING), text="first"),
-    ]  # fmt: skip
-
-
-FORTNIGHT_ENDS = dt.datetime(2026, 12, 6, tzinfo=dt.UTC)
-
-
-def sensor(*values: str, missing: int = 0, unit: Unit = Unit.MMOL_PER_L, every: int = 60) -> list[Reading]:
-    """A fortnight of a sensor that ends on FORTNIGHT_ENDS, a value an hour; `values` at its beginning."""
-    begin = (FORTNIGHT_ENDS - dt.timedelta(days=14) - NOW) / dt.timedelta(minutes=1)
-    count = 14 * DAY // every
-    plain = "6.0" if unit is Unit.MMOL_PER_L else "108"
-    given = [*values, *[plain] * (count - len(values))][: count - missing]
-    return [
-        sugar(value, begin + n * every, unit=unit, specimen=Specimen.INTERSTITIAL_FLUID)
-        for n, value in enumerate(given)
-    ]
-
-
-def _range() -> list[Story]:
-    """336 hours: 1 % is 3.36 of them, 4 % 13.44, 5 % 16.8, 30 % 100.8, 50 % 168."""
-    hourly = own_setting("GLU-TIR", "interval_minutes", 60)
-    settings = member(*PROGRAMMES, own=(hourly,))
-    old = member(*PROGRAMMES, own=(hourly, own_setting("GLU-TIR", "older", value=True)))
-    at: dict[str, Any] = {"settings": settings, "now": FORTNIGHT_ENDS}
-    mg_dl = Unit.MG_PER_DL
-    return [
-        yes(*sensor(*["11.0"] * 101), **at, text="in_range"), no(*sensor(*["11.0"] * 100), **at),
-        yes(*sensor(*["10.1"] * 101), **at), no(*sensor(*["10.0"] * 101), **at),
-        yes(*sensor(*["3.8"] * 14), **at, text="low"),
-        no(*sensor(*["3.8"] * 13), **at), no(*sensor(*["3.9"] * 14), **at),
-        yes(*sensor(*["2.9"] * 4), **at, text="very_low"),
-        no(*sensor(*["2.9"] * 3), **at), no(*sensor(*["3.0"] * 4), **at),
-        yes(*sensor(*["14.0"] * 17), **at, text="very_high"),
-        no(*sensor(*["14.0"] * 16), **at), no(*sensor(*["13.9"] * 17), **at),
-        yes(*sensor(*["181"] * 101, unit=mg_dl), **at), no(*sensor(*["180"] * 101, unit=mg_dl), **at),
-        yes(*sensor(*["69"] * 14, unit=mg_dl), **at), no(*sensor(*["70"] * 14, unit=mg_dl), **at),
-        yes(*sensor(*["53"] * 4, unit=mg_dl), **at), no(*sensor(*["54"] * 4, unit=mg_dl), **at),
-        yes(*sensor(*["251"] * 17, unit=mg_dl), **at), no(*sensor(*["250"] * 17, unit=mg_dl), **at),
-        yes(*sensor(*["11.0"] * 168), settings=old, now=FORTNIGHT_ENDS),
-        no(*sensor(*["11.0"] * 167), settings=old, now=FORTNIGHT_ENDS),
-        no(*sensor(*["11.0"] * 101), settings=settings, now=FORTNIGHT_ENDS - dt.timedelta(seconds=1)),
-        # 70 % of 336 hours are 235.2.
-        yes(*sensor(*["11.0"] * 100, missing=100), **at), no(*sensor(*["11.0"] * 100, missing=101), **at),
-        no(*[sugar("11.0", n * 60 - 3 * DAY) for n in range(60)], **at),
-    ]  # fmt: skip
-
-
-def _weight() -> list[Story]:
-    return [
-        yes(kg("80.0", -3), kg("82.1", 0), text="gain"), no(kg("80.0", -3), kg("82.0", 0)),
-        no(kg("80.0", -4), kg("83.0", 0)),
-        yes(lb("180.0", -3), lb("184.5", 0)), no(lb("180.0", -3), lb("184.4", 0)),
-        yes(lb("180.0", -1), lb("183.0", 0)), no(lb("180.0", -1), lb("182.9", 0)),
-        no(lb("180.0", -2), lb("183.0", 0)),
-        yes(kg("80.0", -1), kg("81.36", 0)), no(kg("80.0", -1), kg("81.35", 0)),
-        # The first weighing of a day counts.
-        no(kg("80.0", -1), kg("80.5", 0), kg("83.0", 0, 30)),
-        *_moving(),
-    ]  # fmt: skip
-
-
-def _moving() -> list[Story]:
-    """Differences of means: three equal last days of fourteen count 11/14 of their rise."""
-    at: dict[str, Any] = {"settings": member(*PROGRAMMES, own=(own_setting("WEIGHT-HF", "gains", []),))}
-
-    def days(*last: str, usual: int = 11, plain: str = "80.0", make: Any = kg) -> list[Reading]:
-        values = [*[plain] * usual, *last]
-        return [make(value, n + 1 - len(values)) for n, value in enumerate(values)]
-
-    return [
-        yes(*days("81.3", "81.3", "81.3"), **at, text="moving"), no(*days("81.27", "81.27", "81.27"), **at),
-        yes(*days("81.3", "81.3", "81.3", usual=12), **at), yes(*days("81.9", "81.0", "81.0"), **at),
-        yes(*days("182.9", "182.9", "182.9", plain="180.0", make=lb), **at),
-        no(*days("182.7", "182.7", "182.7", plain="180.0", make=lb), **at),
-        no(*days("80.0", "80.0", "81.9")[:-3], kg("81.9", 0), **at),
-        yes(*days("80.0", "80.0", "80.0")[:-3], kg("81.5", -1), kg("81.5", 0), **at),
-        yes(*days("81.8", "81.8", "81.8", usual=4), **at), no(*days("82.1", "82.1", "82.1", usual=3), **at),
-    ]  # fmt: skip
-
-
-_MAKE: dict[str, Callable[[float], Reading]] = {
-    "hypertension": lambda at: bp("120", minutes=at),
-    "diabetes": lambda at: sugar("6.0", at),
-    "heart_failure": lambda at: owned(weight("80.0", minutes=at)),
-}
-MONDAY = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
-
-
-def _silence(name: str) -> list[Story]:
-    make, days = _MAKE[name], {"diabetes": 3}.get(name, 2)
-    here = member(name, since=NOW - dt.timedelta(hours=1))
-    over, second = NOW + dt.timedelta(days=days), dt.timedelta(seconds=1)
-    return [
-        yes(make(0), settings=here, now=over, text="missing"), no(make(0), settings=here, now=over - second),
-        yes(settings=member(name, since=NOW), now=over, text="missing"),
-        yes(make(0), make(days * DAY), settings=here, now=over, text="over"),
-        no(make(0), make(days * DAY - 1), settings=here, now=over),
-        no(make(0), settings=member(), now=over), no(make(0), settings=Settings(), now=over),
-        *_falling(name, make),
-    ]  # fmt: skip
-
-
-def _falling(name: str, make: Callable[[float], Reading]) -> list[Story]:
-    def weeks(*counts: int) -> list[Reading]:
-        begin = (MONDAY - dt.timedelta(days=35) - NOW) / dt.timedelta(minutes=1) + 600
-        return [make(begin + (7 * w + d) * DAY) for w, count in enumerate(counts) for d in range(count)]
-
-    since = MONDAY - dt.timedelta(days=35)
-    at: dict[str, Any] = {"settings": member(name, since=since), "now": MONDAY, "text": "falling"}
-    early = {**at, "now": MONDAY - dt.timedelta(seconds=1)}
-    return [
-        yes(*weeks(4, 4, 4, 4, 2), **at), no(*weeks(4, 4, 4, 4, 3), **at), no(*weeks(4, 4, 4, 4, 2), **early),
-        no(*weeks(5, 5, 5, 5, 3), **at), yes(*weeks(3, 3, 3, 3, 1), **at), no(*weeks(3, 3, 3, 2, 1), **at),
-        yes(*weeks(1, 5, 5, 5, 2), **at), yes(*weeks(4, 4, 4, 4, 0), **at),
-    ]  # fmt: skip
-
-
 _STORIES: dict[str, Callable[[], list[Story]]] = {
     "BP-SEVERE": _severe,
     "BP-URGENT-CN": _urgent,
@@ -440,21 +188,21 @@ _STORIES: dict[str, Callable[[], list[Story]]] = {
     "BP-HOME": _home,
     "BP-PROTOCOL": _ordered,
     "PULSE-IRREGULAR": _irregular,
-    "GLU-LOW-1": _low_1,
-    "GLU-LOW-2": _low_2,
-    "GLU-HIGH-1": _high_1,
-    "GLU-HIGH-2": _high_2,
-    "GLU-URGENT-CN": _urgent_glucose,
-    "GLU-FASTING": _fasting,
-    "GLU-TIR": _range,
-    "WEIGHT-HF": _weight,
+    "GLU-LOW-1": glucose_stories.low_1,
+    "GLU-LOW-2": glucose_stories.low_2,
+    "GLU-HIGH-1": glucose_stories.high_1,
+    "GLU-HIGH-2": glucose_stories.high_2,
+    "GLU-URGENT-CN": glucose_stories.urgent,
+    "GLU-FASTING": glucose_stories.fasting_stories,
+    "GLU-TIR": glucose_stories.time_in_range,
+    "WEIGHT-HF": glucose_stories.weight_gain,
 }
 
 
 def stories(one: AnyReadingRule) -> list[Story]:
     """Return the stories of a rule; `KeyError` for one that has none: write them beside the others."""
     if one.id == "SILENCE":
-        return _silence(one.programme)
+        return glucose_stories.silence(one.programme)
     if one.id == "PULSE":
         return _rate_with_baseline() if one.programme == "heart_failure" else _rate()
     return _STORIES[one.id]()

@@ -14,7 +14,7 @@ from service_kit.log import silent
 from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure, glucose, weight
-from tests.doubles.rule_stories import DAY
+from tests.doubles.story_kit import DAY
 from virtual_home.hospital import Desk
 from virtual_home.servers import fhir_server
 from wire_format.measurement import Measurement

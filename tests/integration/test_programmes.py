@@ -16,7 +16,7 @@ from cloud_bridge.store import schema
 from tests.doubles.bridge_desk import BridgeDesk, assigned, redated, told
 from tests.doubles.bridge_home import GATEWAY, SealingHome
 from tests.doubles.bridge_readings import CUFF, NOW, blood_pressure, glucose, weight
-from tests.doubles.rule_stories import DAY
+from tests.doubles.story_kit import DAY
 from wire_format.errors import Rejected
 from wire_format.measurement import Absent, Failure, Measurement, Remark
 from wire_format.statements import DeviceEvent, DeviceEventKind

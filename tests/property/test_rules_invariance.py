@@ -21,7 +21,7 @@ from wire_format.measurement import Absent, Meal, Specimen
 from wire_format.nomenclature import Unit
 
 from bridge_readings import NOW, glucose, owned, reading, weight
-from rule_stories import DAY, every_rule, member, own_setting
+from story_kit import DAY, every_rule, member, own_setting
 
 # How fast it goes is the machine's matter, and never a failure.
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -33,8 +33,9 @@ from wire_format.measurement import Absent, Component, Instant, Meal, Remark, Sp
 from wire_format.nomenclature import Term, Unit
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
-from bridge_readings import CUFF, NOW, blood_pressure, glucose, owned, weight
-from rule_stories import DAY, EVERYTHING, fasting, member, own_setting, reading, rule
+from bridge_readings import CUFF, NOW, blood_pressure, glucose, owned, reading, weight
+from glucose_stories import fasting
+from story_kit import DAY, EVERYTHING, member, own_setting, rule
 
 LOW = programme("hypertension").body
 

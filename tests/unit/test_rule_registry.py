@@ -17,7 +17,8 @@ from cloud_bridge.rules.programme import LANGUAGES, PROGRAMMES, programme, say
 from cloud_bridge.rules.refusals import Refusal, refusal
 from wire_format.measurement import Failure, Remark
 
-from rule_stories import Story, every_rule, stories
+from rule_stories import stories
+from story_kit import Story, every_rule
 
 EVERY = pytest.mark.parametrize("one", every_rule(), ids=lambda r: f"{r.programme}:{r.id}")
 

@@ -14,7 +14,7 @@ from wire_format.nomenclature import Unit
 from wire_format.statements import Assignment, Redating
 
 from bridge_readings import BOOT, NOW, blood_pressure, reading
-from rule_stories import own_setting, rule
+from story_kit import own_setting, rule
 
 LATER = NOW + dt.timedelta(days=2)
 
