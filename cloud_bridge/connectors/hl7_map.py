@@ -100,8 +100,9 @@ def alert_message(order: AlertOrder, routing: Routing, now: dt.datetime) -> Mess
     alert = order.alert
     phase, state, inactivation = _facets(alert.state, alert.revision)
     priority = _PRIORITIES[alert.finding.severity]
+    said = order.reason if order.work is None else f"{order.reason}. {order.work}"
     values = [
-        (_ALARM, escaped(f"{order.reason}. {order.work}"), f"A~{priority}~SP"),
+        (_ALARM, escaped(said), f"A~{priority}~SP"),
         (_SOURCE, escaped(alert.finding.rule), ""),
         (_PHASE, phase, ""),
         (_STATE, state, ""),

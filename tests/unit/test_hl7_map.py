@@ -158,6 +158,11 @@ def test_an_alert_in_each_state(state: AlertState, revision: int, facets: list[s
     assert lines(message, "OBR")[0][29] == str(UUID(int=77))
 
 
+def test_an_alert_that_asks_for_no_work_says_its_reason_alone() -> None:
+    message = alert_message(replace(alert_order(), work=None), ROUTING, NOW)
+    assert lines(message, "OBX")[0][5] == "Severe"
+
+
 def test_the_priority_is_the_severity() -> None:
     whole = alert_order()
     for severity, code in ((Severity.HIGH, "PM"), (Severity.ROUTINE, "PL")):
