@@ -14,8 +14,8 @@ REASON: Final = "unconscious in the emergency room"
 _INTRODUCTION: Final = """\
 # Who may do what
 
-Written by `python -m cloud_bridge.access.matrix` from `cloud_bridge/access/policies.cedar`; a test compares. Nothing
-is allowed that no policy permits. What is allowed to staff asks for an active account and a second factor.
+Written by `python -m cloud_bridge.access.matrix` from `cloud_bridge/access/policies.cedar`; a test compares.
+Nothing is allowed that no policy permits. Staff need an active account and a second factor for everything.
 
 "team" means: of the patient's care team, or of an organization that looks after the patient. "consent" means:
 the patient's consent for this role or organization and this kind of data holds at that moment. "own" means:
