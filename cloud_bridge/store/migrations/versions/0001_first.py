@@ -6,6 +6,7 @@ are, so that this step stays what it was.
 
 from alembic import op
 
+from cloud_bridge.store import access_schema  # noqa: F401 - its tables belong to the metadata
 from cloud_bridge.store.schema import metadata
 
 revision = "0001"
