@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from cloud_bridge import config as configuration
-from cloud_bridge.access.model import Account, DataType, Role
+from cloud_bridge.access.model import Account, Action, DataType, Role
 from service_kit.key_files import read_private
 from wire_format.errors import Misconfigured, Rejected
 from wire_format.keys import BridgeKeys
@@ -180,11 +180,14 @@ def list_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_P
 @audits.command()
 def show(
     patient: Annotated[str | None, typer.Option(help="Of one patient only.")] = None,
+    action: Annotated[
+        Action | None, typer.Option(help="One action only, as break_glass (emergencies) or review.")
+    ] = None,
     config: ConfigPath = configuration.DEFAULT_PATH,
 ) -> None:
     """Print the record, a line of JSON an entry."""
     with _access(config) as (access, _):
-        for one, digest in access.entries(patient):
+        for one, digest in access.entries(patient, action):
             said = {
                 "number": one.number,
                 "at": one.at.isoformat(),

@@ -10,6 +10,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cloud_bridge.api.server import serve_page
+from cloud_bridge.audit_head import say_heads
 from cloud_bridge.config import (
     FHIR,
     HL7V2,
@@ -17,6 +18,7 @@ from cloud_bridge.config import (
     FhirSection,
     Hl7V2Section,
     InfluxSection,
+    PageSection,
     WebhookSection,
 )
 from cloud_bridge.connectors.base import Connector
@@ -108,18 +110,25 @@ class Bridge:
             self.intake.run(),
             self.replies.run(),
             self.deliveries.run(),
+            say_heads(self.store.access.head, self.log),
         ]
         if self.work_orders is not None:
             work.append(self.work_orders.run())
         if self.config.influx is not None:
             work.append(_sink(self.store, self.config.influx, self.log).run())
         if self.config.page is not None:
-            links = PageLinks(self.config.state / "page-links")
-            zone = ZoneInfo(self.config.zone)
-            work.append(
-                serve_page(self.config.page.port, self.store.alerts, links.redeem, self.acknowledged, zone)
-            )
+            work.append(self._serve(self.config.page))
         return work
+
+    def _serve(self, section: PageSection) -> Coroutine[Any, Any, None]:
+        return serve_page(
+            section.port,
+            self.store.alerts,
+            PageLinks(self.config.state / "page-links").redeem,
+            self.acknowledged,
+            ZoneInfo(self.config.zone),
+            self.store.access if section.sign_in == "accounts" else None,
+        )
 
     def _works(self) -> bool:
         """Tell whether the intake loop turned, and reached the store, lately."""

@@ -80,6 +80,10 @@ def link(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     loaded = configuration.load(config)
     if loaded.page is None:
         raise Misconfigured(f"{config}: the bridge serves no page: write [page] with a port.")
+    if loaded.page.sign_in != "link":
+        raise Misconfigured(
+            f"{config}: links open nothing, people sign in: `cloud-bridge account add` makes an account."
+        )
     token = PageLinks(loaded.state / "page-links").make()
     typer.echo(f"http://127.0.0.1:{loaded.page.port}/enter?token={token}")
 

@@ -164,9 +164,10 @@ class WebhookSection(Section):
 
 
 class PageSection(Section):
-    """The inbox page. It binds loopback only, until people can sign in."""
+    """The inbox page, on loopback only. Who comes in: by a link all see all; by accounts policies decide."""
 
     port: int = Field(ge=0, le=65535)
+    sign_in: Literal["link", "accounts"] = "link"
 
 
 class InfluxSection(Section):

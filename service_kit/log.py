@@ -40,6 +40,7 @@ ALLOWED: Final = frozenset(
         "step",
         "seconds",
         "destination",
+        "digest",  # the head of the chained record of access
     }
 )
 

@@ -70,6 +70,21 @@ def entry(number: int, before: bytes, at: dt.datetime, question: Question, answe
     )
 
 
+def review_of(number: int, remark: str) -> str:
+    """Return how the chain says that somebody looked into an entry: the review is an entry of its own."""
+    return f"{number}: {remark}"
+
+
+def reviews(entries: Iterable[Entry]) -> dict[int, Entry]:
+    """Return by number which entries were looked into, with the newest review of each."""
+    found: dict[int, Entry] = {}
+    for one in entries:
+        number = one.reason.partition(":")[0]
+        if one.action is Action.REVIEW and one.allowed and number.isdecimal():
+            found[int(number)] = one
+    return found
+
+
 def broken_at(entries: Iterable[tuple[Entry, bytes]], head: bytes | None = None) -> int | None:
     """Return the number of the first entry that is not as it was written; None if all are.
 

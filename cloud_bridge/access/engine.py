@@ -60,6 +60,7 @@ def _request(question: Question) -> dict[str, Any]:
             "byOrganization": f"organization:{account.organization}:{data}",
             "reasonLength": len(question.reason.strip()),
             "secondFactor": question.second_factor,
+            "glassBroken": question.glass_broken,
         },
     }
 

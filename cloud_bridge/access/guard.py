@@ -13,6 +13,9 @@ SAME_READ: Final = dt.timedelta(minutes=10)
 """A page renews itself: what one account reads again of one patient within this time is one read."""
 
 
+_Look = tuple[str, Action, str, DataType | None, bool]
+
+
 class AccessStore(Protocol):
     """What the guard asks of the store."""
 
@@ -36,7 +39,7 @@ class Guard:
     engine: Engine
     store: AccessStore
     clock: Callable[[], dt.datetime]
-    _reads: dict[tuple[str, str, DataType | None], dt.datetime] = field(default_factory=dict)
+    _reads: dict[_Look, dt.datetime] = field(default_factory=dict)
 
     def allows(  # noqa: PLR0913 - all that a decision depends on
         self,
@@ -49,21 +52,39 @@ class Guard:
         second_factor: bool = True,
     ) -> bool:
         """Tell whether an account may do something; the answer is on record before it is given."""
-        now = self.clock()
         account = self.store.account(name)
         if account is None:
             return False
-        subject = self.store.subject(patient or "", now) if action in ON_PATIENTS else None
-        question = Question(account, action, subject, data, reason, second_factor)
-        answer = self.engine.decide(question)
-        if not (answer.allowed and action is Action.READ and self._read_lately(name, patient, data, now)):
+        subject = self.subject(patient or "") if action in ON_PATIENTS else None
+        return self.answers(Question(account, action, subject, data, reason, second_factor))
+
+    def subject(self, patient: str) -> Subject:
+        """Return what decisions about a patient stand on now."""
+        return self.store.subject(patient, self.clock())
+
+    def would_allow(self, question: Question) -> bool:
+        """Tell what the answer would be, for what a page offers: nobody asked, so nothing is on record."""
+        return self.engine.decide(question).allowed
+
+    def answers(self, question: Question) -> bool:
+        """Answer a question; the answer is on record before it is given."""
+        now, answer = self.clock(), self.engine.decide(question)
+        if not (answer.allowed and question.action is Action.READ and self._lately(question, now)):
             self.store.record(question, answer, now)
         return answer.allowed
 
-    def _read_lately(self, name: str, patient: str | None, data: DataType | None, now: dt.datetime) -> bool:
-        """Tell whether this read is on record already, and remember it."""
+    def shows(self, question: Question) -> bool:
+        """Answer what a page shows by itself: what it shows is on record; for the rest nobody asked."""
+        now, answer = self.clock(), self.engine.decide(question)
+        if answer.allowed and not self._lately(question, now):
+            self.store.record(question, answer, now)
+        return answer.allowed
+
+    def _lately(self, question: Question, now: dt.datetime) -> bool:
+        """Tell whether this look is on record already, and remember it."""
         self._reads = {key: at for key, at in self._reads.items() if now - at < SAME_READ}
-        key = (name, patient or "", data)
+        patient = question.subject.patient if question.subject is not None else ""
+        key = (question.account.name, question.action, patient, question.data, question.glass_broken)
         known = key in self._reads
         self._reads.setdefault(key, now)
         return known

@@ -19,7 +19,8 @@ Nothing is allowed that no policy permits. Staff need an active account and a se
 
 "team" means: of the patient's care team, or of an organization that looks after the patient. "consent" means:
 the patient's consent for this role or organization and this kind of data holds at that moment. "own" means:
-about themselves, or about somebody who chose them.
+about themselves, or about somebody who chose them. Whoever broke the glass (with a reason, on record, to be
+reviewed) reads that one patient for an hour; it lets them do nothing else.
 """
 
 
@@ -35,10 +36,11 @@ def conditions() -> Iterator[tuple[str, bool, bool, bool]]:
     )
 
 
-def needed(engine: Engine, role: Role, action: Action, data: DataType | None) -> str:
+def needed(engine: Engine, role: Role, action: Action, data: DataType | None, *, broken: bool = False) -> str:
     """Return the least that suffices for a role to do something, "no" if nothing does."""
     for name, team, consent, own in conditions():
-        if engine.decide(question(role, action, data, team=team, consent=consent, own=own)).allowed:
+        asked = question(role, action, data, team=team, consent=consent, own=own, glass_broken=broken)
+        if engine.decide(asked).allowed:
             return name
     return "no"
 
@@ -54,6 +56,7 @@ def question(  # noqa: PLR0913 - all that a decision depends on
     second_factor: bool = True,
     active: bool = True,
     reason: str = REASON,
+    glass_broken: bool = False,
 ) -> Question:
     """Return an example question under such conditions."""
     account = Account("a", role, "o", active, frozenset({"p"}) if own else frozenset())
@@ -61,7 +64,7 @@ def question(  # noqa: PLR0913 - all that a decision depends on
         return Question(account, action, None, None, reason, second_factor)
     consented = {f"{role.value}:{data.value if data else ''}"} if consent else set()
     subject = Subject("p", frozenset({"a"}) if team else frozenset(), frozenset(), frozenset(consented))
-    return Question(account, action, subject, data, reason, second_factor)
+    return Question(account, action, subject, data, reason, second_factor, glass_broken)
 
 
 def document(engine: Engine) -> str:
@@ -74,7 +77,16 @@ def document(engine: Engine) -> str:
         for kind in kinds:
             what = action.value.replace("_", " ") + (f" {kind.value.replace('_', ' ')}" if kind else "")
             lines.append(_row(what, *(needed(engine, role, action, kind) for role in roles)))
+        if action is Action.READ:
+            lines.append(_row("read, the glass broken", *(_once_broken(engine, role) for role in roles)))
     return "\n".join(lines) + "\n"
+
+
+def _once_broken(engine: Engine, role: Role) -> str:
+    """Return what suffices for a role once the glass is broken; "as above" where that changes nothing."""
+    before = [needed(engine, role, Action.READ, kind) for kind in DataType]
+    after = [needed(engine, role, Action.READ, kind, broken=True) for kind in DataType]
+    return "as above" if after == before else ", ".join(sorted(set(after)))
 
 
 def _row(*cells: str) -> str:

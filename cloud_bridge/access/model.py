@@ -39,14 +39,24 @@ class Action(StrEnum):
     ASSIGN = "assign"  # say whose a reading is
     CONSENT = "consent"  # give and withdraw
     BREAK_GLASS = "break_glass"  # read without membership, with a reason, reviewed afterwards
+    SEE_READERS = "see_readers"  # who read what of this patient, and what is consented
+    TRIAGE = "triage"  # items of homes where nobody knows yet whose the reading is
     READ_AUDIT = "read_audit"
+    REVIEW = "review"  # say what came of looking into an emergency read
     SEE_DEVICES = "see_devices"  # technical items: battery, clock, silent gateways
     RETRY_DELIVERY = "retry_delivery"
     MANAGE_ACCOUNTS = "manage_accounts"
 
 
 ON_PATIENTS: Final = frozenset(
-    {Action.READ, Action.ACKNOWLEDGE, Action.ASSIGN, Action.CONSENT, Action.BREAK_GLASS}
+    {
+        Action.READ,
+        Action.ACKNOWLEDGE,
+        Action.ASSIGN,
+        Action.CONSENT,
+        Action.BREAK_GLASS,
+        Action.SEE_READERS,
+    }
 )
 """Actions whose resource is a patient; the others are done to the site."""
 
@@ -78,7 +88,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May `account` do `action`? Without a subject it is asked about the site as a whole."""
+    """May `account` do `action`? Without a subject it is asked about the site as a whole.
+
+    `glass_broken`: the account broke the glass for this patient a short while ago.
+    """
 
     account: Account
     action: Action
@@ -86,6 +99,7 @@ class Question:
     data: DataType | None = None
     reason: str = ""
     second_factor: bool = False
+    glass_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

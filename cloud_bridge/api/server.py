@@ -7,23 +7,26 @@ from collections.abc import Callable
 
 import uvicorn
 
-from cloud_bridge.api.app import Page, create_app
+from cloud_bridge.api.app import create_app
+from cloud_bridge.api.room import Page
 from cloud_bridge.console.inbox import Record
+from cloud_bridge.console.people import Accounts
 from wire_format.errors import Misconfigured
 
 LOOPBACK = "127.0.0.1"
 
 
-async def serve_page(
+async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
     port: int,
     record: Record,
     redeem: Callable[[str], bool],
     acknowledged: Callable[[], None],
     zone: dt.tzinfo,
+    accounts: Accounts | None = None,
 ) -> None:
-    """Serve until cancelled. Raises `Misconfigured` if the port is taken."""
+    """Serve until cancelled; with `accounts` people sign in. Raises `Misconfigured` if the port is taken."""
     hosts = frozenset({f"{LOOPBACK}:{port}", f"localhost:{port}"})
-    page = Page(record, redeem, acknowledged, lambda: dt.datetime.now(dt.UTC), zone, hosts)
+    page = Page(record, redeem, acknowledged, lambda: dt.datetime.now(dt.UTC), zone, hosts, accounts)
     server = _Server(
         uvicorn.Config(
             create_app(page), log_config=None, access_log=False, server_header=False, lifespan="off"

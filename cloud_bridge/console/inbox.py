@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
+from cloud_bridge.access.model import Action, DataType
+from cloud_bridge.access.sight import Sight
 from cloud_bridge.alerts import Alert, AlertState
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
+from cloud_bridge.console.people import KINDS
 from cloud_bridge.orders import reason_line
 from cloud_bridge.rules.base import HOME, Reading, Settings, Severity, Standing
 from cloud_bridge.rules.blood_pressure import ConsecutiveRule
@@ -44,6 +47,16 @@ _QUANTITIES: Final = {
     Quantity.BODY_COMPOSITION: "body composition",
     Quantity.BODY_TEMPERATURE: "temperature",
     Quantity.PULSE_OXIMETRY: "oxygen saturation",
+}
+
+
+_KINDS: Final = {
+    Quantity.BLOOD_PRESSURE: DataType.BLOOD_PRESSURE,
+    Quantity.GLUCOSE: DataType.GLUCOSE,
+    Quantity.BODY_WEIGHT: DataType.BODY,
+    Quantity.BODY_COMPOSITION: DataType.BODY,
+    Quantity.BODY_TEMPERATURE: DataType.TEMPERATURE,
+    Quantity.PULSE_OXIMETRY: DataType.OXIMETRY,
 }
 
 
@@ -112,7 +125,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One person (or a home where nobody knows yet whose the reading is)."""
+    """One person (or a home where nobody knows yet whose the reading is).
+
+    `acts` says whether items may be acknowledged by whoever looks; `hidden` names what is not shown to them.
+    """
 
     key: str
     title: str
@@ -121,6 +137,8 @@ class Card:
     open: bool
     chart: Chart | None
     rows: tuple[Row, ...]
+    acts: bool = False
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,24 +152,29 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """The whole page. `letters` are the oldest of `undelivered`."""
+    """The whole page. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason alone."""
 
     waiting: tuple[Card, ...]
     seen: tuple[Card, ...]
+    emergency: tuple[Card, ...]
+    may_open: bool
     undelivered: int
     letters: tuple[Letter, ...]
 
 
-def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) -> Inbox:
-    """Return the page: people who wait first, the most urgent of them on top."""
+def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime, sight: Sight) -> Inbox:
+    """Return the page as `sight` shows it: people who wait first, the most urgent of them on top."""
     people: dict[str, list[Alert]] = {}
     for alert in record.open_alerts():
         people.setdefault(alert.finding.subject, []).append(alert)
-    desk = _Desk(record, words, zone, now)
+    desk = _Desk(record, words, zone, now, sight)
     ranked = sorted(people.items(), key=lambda entry: _urgency(entry[1]))
-    cards = [desk.card(subject, alerts) for subject, alerts in ranked]
-    dead = record.dead_letters()
+    cards = [desk.card(subject, alerts) for subject, alerts in ranked if desk.shows(subject)]
+    opened = [one for one in sight.opened if sight.sees(Action.READ, one, DataType.ALERTS)]
+    dead = record.dead_letters() if sight.may(Action.RETRY_DELIVERY) else ()
     return Inbox(
+        emergency=tuple(desk.card(one, people.get(one, [])) for one in opened),
+        may_open=sight.may(Action.BREAK_GLASS, ""),
         waiting=tuple(c for c in cards if c.open),
         seen=tuple(c for c in cards if not c.open),
         undelivered=len(dead),
@@ -172,24 +195,49 @@ class _Desk:
     words: Language
     zone: dt.tzinfo
     now: dt.datetime
+    sight: Sight
+
+    def shows(self, subject: str) -> bool:
+        """Tell whether somebody's items are in the queue; what was opened in an emergency stands apart."""
+        if subject.startswith(HOME):
+            return self.sight.sees(Action.TRIAGE)
+        return subject not in self.sight.opened and self.sight.sees(Action.READ, subject, DataType.ALERTS)
 
     def card(self, subject: str, alerts: Sequence[Alert]) -> Card:
         """Return one person's card, open items first."""
         ordered = sorted(alerts, key=lambda a: _urgency([a]))
         still_open = any(a.state is AlertState.OPEN for a in alerts)
-        items = tuple(self._item(a) for a in ordered)
         if subject.startswith(HOME):
+            items = tuple(self._item(a) for a in ordered)
             title = self.words.say("Someone in home {home}", home=subject.removeprefix(HOME))
-            return Card(subject, title, self.words.say("Who was it?"), items, still_open, None, ())
+            return Card(subject, title, self.words.say("Who was it?"), items, still_open, None, (), acts=True)
         known = self.record.known_as(subject)
         title = self.words.say("Patient {number}", number=known.value if known else subject)
         since = self.now - dt.timedelta(days=DAYS)
-        readings = self.record.history(subject, None, since)
+        everything = self.record.history(subject, None, since)
+        shown = self._shown(subject, everything)
+        readings = [r for r in everything if _KINDS[r.measurement.quantity] in shown]
+        told = {r.id for r in readings}
+        items = tuple(self._item(a, withheld=not self._tells(a, shown, told)) for a in ordered)
         pressures = [r for r in readings if r.measurement.quantity is Quantity.BLOOD_PRESSURE]
         targets = _targets(self.record.settings(subject))
+        acts = self.sight.may(Action.ACKNOWLEDGE, subject, DataType.ALERTS)
+        hidden = tuple(self.words.say(KINDS[k]) for k in dict.fromkeys(_KINDS.values()) if k not in shown)
         drawn = chart(pressures, targets, self.now, self.zone) if pressures else None
         rows = tuple(self._row(r) for r in reversed(readings))
-        return Card(subject, title, None, items, still_open, drawn, rows)
+        return Card(subject, title, None, items, still_open, drawn, rows, acts, hidden)
+
+    def _shown(self, subject: str, readings: Sequence[Reading]) -> frozenset[DataType]:
+        """Return the kinds that may be shown; of those that are there, it is on record that they were."""
+        there = {_KINDS[r.measurement.quantity] for r in readings}
+        seen = {kind for kind in there if self.sight.sees(Action.READ, subject, kind)}
+        others = set(_KINDS.values()) - there
+        return frozenset(seen | {kind for kind in others if self.sight.may(Action.READ, subject, kind)})
+
+    @staticmethod
+    def _tells(alert: Alert, shown: frozenset[DataType], told: set[UUID]) -> bool:
+        """Tell whether a reason may be said: its values are of readings, and some kinds are not shown."""
+        return shown >= set(_KINDS.values()) or set(alert.finding.evidence) <= told
 
     def letter(self, dead: DeadLetter) -> Letter:
         """Return a dead letter in words."""
@@ -198,7 +246,7 @@ class _Desk:
         what = self.words.say(sentence, destination=dead.key.destination)
         return Letter(dead.key, what, dead.last_error)
 
-    def _item(self, alert: Alert) -> Item:
+    def _item(self, alert: Alert, *, withheld: bool = False) -> Item:
         words, finding = self.words, alert.finding
         seen_at = None if alert.acknowledged_at is None else words.moment(alert.acknowledged_at, self.zone)
         return Item(
@@ -207,7 +255,9 @@ class _Desk:
             severity=words.say(_SEVERITIES[alert.urgency]),
             standing=words.say(_STANDINGS[finding.standing]),
             late=alert.late,
-            reason=reason_line(alert, words.tag),
+            reason=words.say("Why is not shown: no consent for it.")
+            if withheld
+            else reason_line(alert, words.tag),
             since=words.moment(finding.since, self.zone),
             due=words.moment(alert.due_at, self.zone),
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,

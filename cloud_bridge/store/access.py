@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry
+from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, reviews
 from cloud_bridge.access.consent import Consent, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
 from cloud_bridge.access.passwords import Credentials, sign_in
@@ -146,6 +146,13 @@ class SqlAccess:
         holds = consented(self.consents(patient), now)
         return Subject(patient, team, frozenset({row.organization_value}), holds)
 
+    def patient_numbered(self, number: str) -> str | None:
+        """Return whose hospital number it is, exactly; None if it is nobody's, or more than one's."""
+        table = schema.patient
+        with reading(self._engine) as connection:
+            found = connection.execute(select(table.c.id).where(table.c.value == number)).scalars().all()
+        return found[0] if len(found) == 1 else None
+
     # --- the record ---
 
     def record(self, question: Question, answer: Answer, now: dt.datetime) -> Entry:
@@ -159,15 +166,53 @@ class SqlAccess:
             connection.execute(table.insert().values(**_audit_columns(one)))
         return one
 
-    def entries(self, patient: str | None = None) -> Iterator[tuple[Entry, bytes]]:
-        """Yield entries by number, each with the hash that stands beside it; of one patient, or all."""
+    def entries(
+        self, patient: str | None = None, action: Action | None = None
+    ) -> Iterator[tuple[Entry, bytes]]:
+        """Yield entries by number, each with the hash beside it; of one patient, of one action, or all."""
         table = access_schema.audit
         query = select(table).order_by(table.c.number)
         if patient is not None:
             query = query.where(table.c.patient == patient)
+        if action is not None:
+            query = query.where(table.c.action == action.value)
         with reading(self._engine) as connection:
             for row in connection.execute(query):
                 yield _entry(row), row.digest
+
+    def newest(
+        self,
+        limit: int,
+        patient: str | None = None,
+        actions: Sequence[Action] = (),
+        *,
+        yes_only: bool = False,
+    ) -> list[Entry]:
+        """Return entries, the newest first: of one patient, of some actions, only what was allowed."""
+        table = access_schema.audit
+        query = select(table).order_by(table.c.number.desc()).limit(limit)
+        if patient is not None:
+            query = query.where(table.c.patient == patient)
+        if actions:
+            query = query.where(table.c.action.in_([action.value for action in actions]))
+        if yes_only:
+            query = query.where(table.c.allowed)
+        with reading(self._engine) as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def emergencies(self, limit: int) -> list[tuple[Entry, Entry | None]]:
+        """Return when the glass was broken, the newest first, each with its review if there is one."""
+        broken = self.newest(limit, actions=[Action.BREAK_GLASS], yes_only=True)
+        looked_into = reviews(one for one, _ in self.entries(action=Action.REVIEW))
+        return [(one, looked_into.get(one.number)) for one in broken]
+
+    def head(self) -> tuple[int, bytes]:
+        """Return number and hash of the last entry; 0 and `BEGINNING` if there is none."""
+        table = access_schema.audit
+        query = select(table.c.number, table.c.digest).order_by(table.c.number.desc()).limit(1)
+        with reading(self._engine) as connection:
+            last = connection.execute(query).one_or_none()
+        return (0, BEGINNING) if last is None else (last.number, last.digest)
 
     def broken_at(self, head: bytes | None = None) -> int | None:
         """Return the first entry that is not as it was written; None if the whole chain holds."""

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from cloud_bridge.api.app import Page, create_app
+from cloud_bridge.api.app import create_app
+from cloud_bridge.api.room import Page
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
 from tests.doubles.bridge_home import SealingHome

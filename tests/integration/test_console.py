@@ -8,9 +8,11 @@ from uuid import UUID
 import pytest
 from babel.messages.extract import extract
 
+from cloud_bridge.access.model import Action, DataType, Role
 from cloud_bridge.alerts import AlertState
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.console.language import chosen, language
+from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
 from cloud_bridge.store.base import ClaimedDelivery
 from tests.doubles.page_visitor import HOST, visitor
 
@@ -235,6 +237,8 @@ def test_every_sentence_has_its_chinese() -> None:
                 found = re.findall(r"""say\((["'])(.+?)\1""", path.read_text())
                 sentences |= {text for _, text in found}
     sentences |= {"Severe", "High", "Routine", "confirmed", "not yet confirmed by a second reading"}
-    assert len(sentences) > 25
+    sentences |= {*ROLES.values(), *KINDS.values(), *ACTIONS.values()}
+    assert (set(ROLES), set(KINDS), set(ACTIONS)) == (set(Role), set(DataType), set(Action))
+    assert len(sentences) > 100
     chinese = language("zh-Hans").sentences
     assert sorted(s for s in sentences if s not in chinese) == []

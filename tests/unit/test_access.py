@@ -46,6 +46,8 @@ def test_every_role_and_kind_of_data_under_every_condition(role: Role) -> None:
 
 
 SITE = {
+    Action.TRIAGE: {Role.NURSE, Role.PHYSICIAN},
+    Action.REVIEW: {Role.AUDITOR},
     Action.READ_AUDIT: {Role.AUDITOR},
     Action.SEE_DEVICES: {Role.INSTALLER, Role.ADMINISTRATOR},
     Action.RETRY_DELIVERY: {Role.NURSE, Role.ADMINISTRATOR},
@@ -70,9 +72,21 @@ def test_what_is_done_to_a_patient(role: Role) -> None:
             (Action.ASSIGN, acts and team and consent),
             (Action.BREAK_GLASS, acts),
             (Action.CONSENT, role is Role.PATIENT and own),
+            (Action.SEE_READERS, own and (role is Role.PATIENT or (role is Role.DELEGATE and consent))),
         ):
             asked = question(role, action, DataType.ALERTS, **holds)
             assert ENGINE.decide(asked).allowed is expected, (role, action, holds)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_broken_glass_opens_reading_to_those_who_may_break_it_and_nothing_else(role: Role) -> None:
+    for action, data in itertools.product(Action, DataType):
+        for team, consent, own, second in TRUTHS:
+            holds = {"team": team, "consent": consent, "own": own, "second_factor": second}
+            before = ENGINE.decide(question(role, action, data, **holds)).allowed
+            opens = action is Action.READ and role in {Role.NURSE, Role.PHYSICIAN} and second
+            asked = question(role, action, data, **holds, glass_broken=True)
+            assert ENGINE.decide(asked).allowed is (before or opens), asked
 
 
 def test_an_account_that_is_not_active_may_nothing() -> None:

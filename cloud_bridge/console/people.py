@@ -1,0 +1,201 @@
+"""Who read what, emergencies and consents, in words. Pure; times and words come in."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from cloud_bridge.access.audit import Entry, review_of
+from cloud_bridge.access.consent import ORGANIZATION, Consent
+from cloud_bridge.access.guard import AccessStore
+from cloud_bridge.access.model import Account, Action, DataType, Role
+from cloud_bridge.console.language import Language
+
+ROLES: Final = {
+    Role.NURSE: "nurse",
+    Role.PHYSICIAN: "physician",
+    Role.FAMILY_DOCTOR: "family doctor",
+    Role.PHARMACIST: "pharmacist",
+    Role.PATIENT: "patient",
+    Role.DELEGATE: "somebody the patient chose",
+    Role.INSTALLER: "installer",
+    Role.AUDITOR: "auditor",
+    Role.ADMINISTRATOR: "administrator",
+}
+KINDS: Final = {
+    DataType.BLOOD_PRESSURE: "blood pressure",
+    DataType.GLUCOSE: "glucose",
+    DataType.BODY: "weight and body composition",
+    DataType.TEMPERATURE: "temperature",
+    DataType.OXIMETRY: "oxygen saturation",
+    DataType.ALERTS: "alerts",
+    DataType.MEDICATION: "medication",
+}
+ACTIONS: Final = {
+    Action.READ: "read",
+    Action.ACKNOWLEDGE: "said to have seen an item",
+    Action.ASSIGN: "said whose a reading is",
+    Action.CONSENT: "gave or withdrew a consent",
+    Action.BREAK_GLASS: "opened in an emergency",
+    Action.SEE_READERS: "looked at who read",
+    Action.TRIAGE: "worked on an item of an unknown person",
+    Action.READ_AUDIT: "read this record",
+    Action.REVIEW: "reviewed an emergency",
+    Action.SEE_DEVICES: "looked at devices",
+    Action.RETRY_DELIVERY: "delivered again",
+    Action.MANAGE_ACCOUNTS: "managed accounts",
+}
+
+
+class Accounts(AccessStore, Protocol):
+    """What the page asks of the store about people: sign-in, consents, the record."""
+
+    def sign_in(self, name: str, password: str, code: str, now: dt.datetime) -> Account | None:
+        """Return whose account it is, if everything is right; None otherwise."""
+        ...
+
+    def patient_numbered(self, number: str) -> str | None:
+        """Return whose hospital number it is, exactly."""
+        ...
+
+    def consents(self, patient: str) -> Sequence[Consent]:
+        """Return every consent that a patient ever gave."""
+        ...
+
+    def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
+        """Withdraw; return how many consents that were."""
+        ...
+
+    def newest(
+        self,
+        limit: int,
+        patient: str | None = None,
+        actions: Sequence[Action] = (),
+        *,
+        yes_only: bool = False,
+    ) -> Sequence[Entry]:
+        """Return entries of the record, the newest first."""
+        ...
+
+    def emergencies(self, limit: int) -> Sequence[tuple[Entry, Entry | None]]:
+        """Return when the glass was broken, the newest first, each with its review if there is one."""
+        ...
+
+    def broken_at(self, head: bytes | None = None) -> int | None:
+        """Return the first entry that is not as it was written; None if the whole chain holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of the record, in words."""
+
+    number: int
+    at: str
+    account: str
+    role: str
+    what: str
+    patient: str
+    allowed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """One broken glass; `reviewed` says when, by whom and with which remark, None while nobody looked."""
+
+    line: Line
+    reviewed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """One consent, in words; `to` and `data` as the form sends them back."""
+
+    to: str
+    data: str
+    whom: str
+    what: str
+    text_version: str
+    since: str
+    state: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What one person's page says."""
+
+    patient: str
+    title: str
+    lines: tuple[Line, ...]
+    consents: tuple[Agreed, ...]
+    may_withdraw: bool
+
+
+def lines(entries: Iterable[Entry], words: Language, zone: dt.tzinfo) -> tuple[Line, ...]:
+    """Return entries in words."""
+    return tuple(_line(one, words, zone) for one in entries)
+
+
+def emergencies(
+    found: Iterable[tuple[Entry, Entry | None]], words: Language, zone: dt.tzinfo
+) -> tuple[Emergency, ...]:
+    """Return emergencies in words."""
+    return tuple(Emergency(_line(one, words, zone), _reviewed(one, by, words, zone)) for one, by in found)
+
+
+def consents(
+    given: Iterable[Consent], words: Language, zone: dt.tzinfo, now: dt.datetime
+) -> tuple[Agreed, ...]:
+    """Return consents in words, those that hold first."""
+    ordered = sorted(given, key=lambda one: (not one.holds(now), one.given_at))
+    return tuple(_agreed(one, words, zone, now) for one in ordered)
+
+
+def _line(one: Entry, words: Language, zone: dt.tzinfo) -> Line:
+    what = words.say(ACTIONS[one.action])
+    if one.data is not None:
+        what = words.say("{action}: {data}", action=what, data=words.say(KINDS[one.data]))
+    return Line(
+        number=one.number,
+        at=words.moment(one.at, zone),
+        account=one.account,
+        role=words.say(ROLES[Role(one.role)]),
+        what=what,
+        patient=one.patient or "",
+        allowed=one.allowed,
+        reason=one.reason,
+    )
+
+
+def _reviewed(one: Entry, by: Entry | None, words: Language, zone: dt.tzinfo) -> str | None:
+    if by is None:
+        return None
+    remark = by.reason.removeprefix(review_of(one.number, ""))
+    return words.say("{when}, {who}: {remark}", when=words.moment(by.at, zone), who=by.account, remark=remark)
+
+
+def _agreed(one: Consent, words: Language, zone: dt.tzinfo, now: dt.datetime) -> Agreed:
+    organization = one.to.startswith(ORGANIZATION)
+    whom = one.to.removeprefix(ORGANIZATION) if organization else words.say(ROLES[Role(one.to)])
+    return Agreed(
+        to=one.to,
+        data=one.data.value,
+        whom=whom,
+        what=words.say(KINDS[one.data]),
+        text_version=one.text_version,
+        since=words.moment(one.valid_from, zone),
+        state=_state(one, words, zone, now),
+        holds=one.holds(now),
+    )
+
+
+def _state(one: Consent, words: Language, zone: dt.tzinfo, now: dt.datetime) -> str:
+    if one.withdrawn_at is not None:
+        return words.say("withdrawn {when}", when=words.moment(one.withdrawn_at, zone))
+    if not one.holds(now):
+        return words.say("not in force now")
+    if one.valid_until is None:
+        return words.say("holds until withdrawn")
+    return words.say("holds until {when}", when=words.moment(one.valid_until, zone))
