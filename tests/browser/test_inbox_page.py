@@ -1,13 +1,16 @@
 """The inbox page in a real browser: by keyboard alone, in both languages, on a phone, well to be read."""
 
 import asyncio
+import datetime as dt
 import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyotp
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -15,10 +18,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.page_visitor import ZONE, fill
+from tests.doubles.page_visitor import PASSWORD, ZONE, credentials, fill
 from virtual_home.processes import free_port
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -66,19 +70,46 @@ class Open:
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Open]:
+    links = PageLinks(tmp_path / "links")
+    with _opened(tmp_path, links, accounts=False) as one:
+        one.browser.get(f"{one.address}/enter?token={links.make()}")
+        yield one
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Open]:
+    """The page where people sign in, with a nurse's and an auditor's account."""
+    with _opened(tmp_path, PageLinks(tmp_path / "links"), accounts=True) as one:
+        access, now = one.desk.store.access, dt.datetime.now(dt.UTC)
+        for name, role in (("n1", Role.NURSE), ("a1", Role.AUDITOR), ("p1", Role.PATIENT)):
+            own = frozenset({"patient-1"} if role is Role.PATIENT else ())
+            access.add_account(Account(name, role, "1", patients=own), credentials(), now)
+        for data in (DataType.ALERTS, DataType.BLOOD_PRESSURE):
+            access.give_consent("patient-1", "nurse", data, text_version="1", by="p1", now=now)
+        one.browser.get(one.address)
+        yield one
+
+
+@contextmanager
+def _opened(tmp_path: Path, links: PageLinks, *, accounts: bool) -> Iterator[Open]:
     desk, port, told = BridgeDesk(tmp_path), free_port(), []
     fill(desk)
-    links = PageLinks(tmp_path / "links")
     loop = asyncio.new_event_loop()
     serving = loop.create_task(
-        serve_page(port, desk.store.alerts, links.redeem, lambda: told.append(True), ZONE)
+        serve_page(
+            port,
+            desk.store.alerts,
+            links.redeem,
+            lambda: told.append(True),
+            ZONE,
+            desk.store.access if accounts else None,
+        )
     )
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
     thread.start()
     browser = _browser(tmp_path)
     address = f"http://127.0.0.1:{port}"
     try:
-        browser.get(f"{address}/enter?token={links.make()}")
         yield Open(browser, desk, address, told)
     finally:
         browser.quit()
@@ -118,6 +149,74 @@ def test_seen_by_keyboard_alone(page: Open) -> None:
     assert page.browser.title == "Inbox: 2 waiting"
     seen = [a for a in page.desk.store.alerts.open_alerts() if a.acknowledged_by == "nurse-7"]
     assert len(seen) == 1
+
+
+def _sign_in(page: Open, name: str) -> None:
+    """By keyboard alone: the fields come one after the other."""
+    field = page.tab_to("input")
+    code = pyotp.TOTP(credentials().secret).now()
+    field.send_keys(name, Keys.TAB)
+    page.focused().send_keys(PASSWORD, Keys.TAB)
+    page.focused().send_keys(code, Keys.TAB)
+    assert (page.focused().tag_name, page.focused().get_attribute("type")) == ("button", "submit")
+    assert page.focused().value_of_css_property("outline-style") != "none"
+    page.focused().send_keys(Keys.ENTER)
+    WebDriverWait(page.browser, 20).until(lambda browser: not browser.current_url.endswith("/sign-in"))
+
+
+def test_signed_in_by_keyboard_alone(door: Open) -> None:
+    assert door.browser.current_url.endswith("/sign-in")
+    _sign_in(door, "n1")
+    assert "Signed in: n1 (nurse)" in door.text()
+    assert "Patient 1" in door.text()
+    assert "Not shown, for want of consent: glucose" in door.text()
+    button = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if "seen" in b.text)
+    button.send_keys(Keys.ENTER)
+    WebDriverWait(door.browser, 10).until(lambda _: "Seen. The home was told." in door.text())
+    assert [a.acknowledged_by for a in door.desk.store.alerts.open_alerts()].count("n1") == 1
+    out = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if b.text == "Sign out")
+    out.send_keys(Keys.ENTER)
+    WebDriverWait(door.browser, 10).until(lambda browser: browser.current_url.endswith("/sign-in"))
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_whoever_signs_in_can_read_everything(door: Open, language: str, size: tuple[int, int]) -> None:
+    door.browser.set_window_size(*size)
+    door.browser.get(f"{door.address}/sign-in?lang={language}")
+    assert door.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
+    _legible(door)
+    for element, words in (("name", "n1"), ("password", "x"), ("code", "000000")):
+        door.browser.find_element(By.ID, element).send_keys(words)
+    door.browser.find_element(By.ID, "code").send_keys(Keys.ENTER)
+    WebDriverWait(door.browser, 20).until(lambda b: b.find_elements(By.ID, "wrong"))
+    assert door.browser.find_element(By.ID, "wrong").text.startswith("!")  # not by colour alone
+    _legible(door)
+    _sign_in(door, "a1")
+    door.browser.get(f"{door.address}/audit")
+    _legible(door)
+
+
+def test_a_patients_page_can_be_read(door: Open) -> None:
+    _sign_in(door, "p1")
+    door.browser.get(f"{door.address}/mine")
+    assert "holds until withdrawn" in door.text()
+    _legible(door)
+
+
+def _legible(page: Open) -> None:
+    """Contrast, width, sizes: as of the inbox."""
+    ratios = page.browser.execute_script(LUMINANCE)  # type: ignore[no-untyped-call]  # selenium's
+    assert len(ratios) > 5
+    assert [(ratio, text) for ratio, text in ratios if ratio < 7] == []
+    width = page.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")  # type: ignore[no-untyped-call]  # selenium's
+    assert width[0] <= width[1]
+    small = page.browser.execute_script(  # type: ignore[no-untyped-call]  # selenium's
+        "return [...document.querySelectorAll('button, input:not([type=hidden])')]"
+        ".filter(e => e.getClientRects().length)"
+        ".map(e => e.getBoundingClientRect().height).filter(h => h < 44)"
+    )
+    assert small == []
 
 
 def test_the_first_stop_is_the_way_past_the_header(page: Open) -> None:

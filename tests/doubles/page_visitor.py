@@ -4,11 +4,15 @@ import datetime as dt
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
+import pyotp
 
+from cloud_bridge.access.model import Account, DataType, Role
+from cloud_bridge.access.passwords import Credentials, new_credentials
 from cloud_bridge.api.app import create_app
 from cloud_bridge.api.room import Page
 from cloud_bridge.page_links import PageLinks
@@ -20,6 +24,13 @@ from wire_format.nomenclature import Unit
 
 HOST = "127.0.0.1:8600"
 ZONE = ZoneInfo("Asia/Shanghai")
+PASSWORD = "a long enough password"  # noqa: S105 - an example
+
+
+@cache
+def credentials() -> Credentials:
+    """Everybody's password and phone: made once, because a hash takes its time."""
+    return new_credentials(PASSWORD)
 
 
 def fill(desk: BridgeDesk) -> None:
@@ -45,7 +56,7 @@ def fill(desk: BridgeDesk) -> None:
 class Visitor:
     """A browser's memory: cookies, the last page, and the token of its forms."""
 
-    def __init__(self, folder: Path, *, filled: bool = True) -> None:
+    def __init__(self, folder: Path, *, filled: bool = True, accounts: bool = False) -> None:
         self.desk = BridgeDesk(folder)
         self.told: list[bool] = []
         self.links = PageLinks(folder / "links")
@@ -58,6 +69,7 @@ class Visitor:
             lambda: self.desk.now,
             ZONE,
             frozenset({HOST, "localhost:8600"}),
+            self.desk.store.access if accounts else None,
         )
         self.app = create_app(page)
         self.http = httpx.AsyncClient(
@@ -67,6 +79,34 @@ class Visitor:
     async def enter(self, language: str = "en") -> httpx.Response:
         self.http.headers["accept-language"] = language
         return await self.http.get(f"/enter?token={self.links.make()}")
+
+    def hire(self, name: str, role: Role, organization: str = "1", *patients: str) -> None:
+        """Add an account; "1" looks after the patients of the desk."""
+        account = Account(name, role, organization, patients=frozenset(patients))
+        self.desk.store.access.add_account(account, credentials(), self.desk.now)
+
+    def consent(self, to: str, *data: DataType, patient: str = "patient-1") -> None:
+        """Let a patient agree."""
+        for one in data:
+            self.desk.store.access.give_consent(
+                patient, to, one, text_version="2026-1", by=patient, now=self.desk.now
+            )
+
+    def code(self) -> str:
+        """What the authenticator app of everybody here shows now."""
+        return pyotp.TOTP(credentials().secret).at(self.desk.now)
+
+    async def sign_in(self, name: str, **changes: str) -> httpx.Response:
+        """Fill in the form and send it; `changes` are of its fields."""
+        page = await self.http.get("/sign-in")
+        found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+        assert found is not None
+        form = {"csrf": found[1], "name": name, "password": PASSWORD, "code": self.code(), **changes}
+        return await self.http.post("/sign-in", data=form)
+
+    async def send(self, path: str, **fields: str) -> httpx.Response:
+        """Send a form of a page of ours."""
+        return await self.http.post(path, data={"csrf": await self.csrf(), **fields})
 
     async def inbox(self) -> str:
         return (await self.http.get("/")).text
@@ -89,8 +129,8 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visitor(folder: Path, *, filled: bool = True) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled)
+async def visitor(folder: Path, *, filled: bool = True, accounts: bool = False) -> AsyncIterator[Visitor]:
+    one = Visitor(folder, filled=filled, accounts=accounts)
     try:
         yield one
     finally:

@@ -67,6 +67,10 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         (("[broker]", '[fhir]\nbase_url = "nonsense"\n[broker]'), "'fhir.base_url' is wrong"),
         (("[broker]", '[fhir]\nbase_url = "http://h.example/fhir"\ntoken_file = "t"\n[broker]'), "in clear"),
         (('site = "ward"', 'site = "ward"\nzone = "Mars/Base"'), "Asia/Shanghai"),
+        (
+            ("[keys]", '[page]\nport = 1\nsign_in = "badge"\n[keys]'),
+            "'page.sign_in' is wrong.*'link' or 'accounts'",
+        ),
         (("[keys]", "[keys"), "is no TOML"),
     ],
 )
