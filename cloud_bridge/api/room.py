@@ -43,7 +43,8 @@ _HEADERS: Final = {
 class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
-    With `accounts` people sign in and policies decide; without, whoever has a link sees everything.
+    With `accounts` people sign in and policies decide; without, whoever has a link sees everything. A wrong
+    sign-in is answered after `wrong_takes_s` at the earliest.
     """
 
     record: Record
@@ -53,6 +54,7 @@ class Page:
     zone: dt.tzinfo
     hosts: frozenset[str]
     accounts: Accounts | None = None
+    wrong_takes_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,16 @@ class Room:
             return None
         if self._guard is None or session.account is None:
             return Visit(session, ByLink())
-        account = await run_in_threadpool(self._guard.store.account, session.account)
-        if account is None or not account.active:
+        account, stamp = await run_in_threadpool(self._as_now, session.account)
+        if account is None or not account.active or stamp != session.stamp:
             self.sessions.end(key)
             return None
         opened = session.opened(self.page.clock())
         return Visit(session, Guarded(self._guard, account, opened), account)
+
+    def _as_now(self, name: str) -> tuple[Account | None, str]:
+        accounts = self.page.accounts
+        return (None, "") if accounts is None else (accounts.account(name), accounts.stamp(name))
 
     async def form(self, request: Request, csrf: str) -> Visit | Response:
         """Return who sent a form, or what is answered in place of doing what it asks."""

@@ -19,14 +19,15 @@ MAX_SESSIONS: Final = 100
 class Session:
     """One browser that came in. `csrf` is what its forms carry; `name` is who last said to have seen one.
 
-    `account` is who signed in, None for a link. `glass` says which patients were opened in an emergency, and
-    until when.
+    `account` is who signed in, None for a link, and `stamp` changes with their credentials. `glass` says which
+    patients were opened in an emergency, and until when.
     """
 
     csrf: str
     until: dt.datetime
     acted: dt.datetime
     account: str | None = None
+    stamp: str = ""
     name: str = ""
     glass: dict[str, dt.datetime] = field(default_factory=dict)
 
@@ -56,14 +57,14 @@ class Sessions:
         """Return the key of a new session; None if the link was used before, or never given."""
         return self.begin(None) if token and self.redeem(token) else None
 
-    def begin(self, account: str | None) -> str:
+    def begin(self, account: str | None, stamp: str = "") -> str:
         """Return the key of a new session of an account (None: of whoever had a link)."""
         now = self.clock()
         self._known = {k: s for k, s in self._known.items() if s.holds(now)}
         while len(self._known) >= MAX_SESSIONS:
             self._known.pop(next(iter(self._known)))
         key = secrets.token_urlsafe(32)
-        self._known[key] = Session(secrets.token_urlsafe(32), now + LASTS, now, account)
+        self._known[key] = Session(secrets.token_urlsafe(32), now + LASTS, now, account, stamp)
         return key
 
     def of(self, key: str | None, *, acts: bool = True) -> Session | None:

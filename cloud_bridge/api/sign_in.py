@@ -88,7 +88,8 @@ class SignIn:
         self._tries.give_back(address)
         self._room.sessions.end(request.cookies.get(COOKIE))
         answer = RedirectResponse("/", status_code=303)
-        key = self._room.sessions.begin(name)
+        stamp = await run_in_threadpool(self._accounts.stamp, name)
+        key = self._room.sessions.begin(name, stamp)
         answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", path="/")
         answer.delete_cookie(FORM_COOKIE, path="/")
         return answer
@@ -106,10 +107,13 @@ class SignIn:
     async def _right(self, name: str, password: str, code: str) -> bool:
         if max(len(name), len(password), len(code)) > MAX_WORD or "\0" in name:
             return False
+        clock, loop = self._room.page.clock, asyncio.get_running_loop()
         async with self._turn:
-            found = await run_in_threadpool(
-                self._accounts.sign_in, name, password, code, self._room.page.clock()
-            )
+            begun = loop.time()
+            found = await run_in_threadpool(self._accounts.sign_in, name, password, code, clock())
+        if found is None:
+            # A failure of an account that exists is written down, which takes longer than none to write.
+            await asyncio.sleep(max(0.0, begun + self._room.page.wrong_takes_s - loop.time()))
         return found is not None
 
     def _form(self, request: Request, status: int, *, wrong: bool = False) -> Response:

@@ -225,7 +225,9 @@ class _Desk:
         hidden = tuple(self.words.say(KINDS[k]) for k in dict.fromkeys(_KINDS.values()) if k not in shown)
         drawn = chart(pressures, targets, self.now, self.zone) if pressures else None
         rows = tuple(self._row(r) for r in reversed(readings))
-        return Card(subject, title, None, items, still_open, drawn, rows, acts, hidden)
+        until = self.sight.opened.get(subject)
+        detail = until and self.words.say("open until {when}", when=self.words.moment(until, self.zone))
+        return Card(subject, title, detail or None, items, still_open, drawn, rows, acts, hidden)
 
     def _shown(self, subject: str, readings: Sequence[Reading]) -> frozenset[DataType]:
         """Return the kinds that may be shown; of those that are there, it is on record that they were."""

@@ -38,7 +38,7 @@ ACTIONS: Final = {
     Action.CONSENT: "gave or withdrew a consent",
     Action.BREAK_GLASS: "opened in an emergency",
     Action.SEE_READERS: "looked at who read",
-    Action.TRIAGE: "worked on an item of an unknown person",
+    Action.TRIAGE: "saw or took up items of unknown people",
     Action.READ_AUDIT: "read this record",
     Action.REVIEW: "reviewed an emergency",
     Action.SEE_DEVICES: "looked at devices",
@@ -52,6 +52,10 @@ class Accounts(AccessStore, Protocol):
 
     def sign_in(self, name: str, password: str, code: str, now: dt.datetime) -> Account | None:
         """Return whose account it is, if everything is right; None otherwise."""
+        ...
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when an account is given new credentials."""
         ...
 
     def patient_numbered(self, number: str) -> str | None:

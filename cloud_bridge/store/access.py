@@ -1,6 +1,7 @@
 """Access in SQL: accounts with their credentials, consents, and the chained record."""
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -68,6 +69,11 @@ class SqlAccess:
             if after is not None:
                 connection.execute(update(table).where(table.c.name == name).values(**asdict(after)))
         return _account(row) if inside and row is not None and row.active else None
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when an account is given new credentials; empty if there is none."""
+        row = self._row(name)
+        return "" if row is None else hashlib.sha256(row.password_hash.encode()).hexdigest()
 
     def _row(self, name: str) -> Any:  # noqa: ANN401 - a row
         table = access_schema.account

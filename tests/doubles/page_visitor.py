@@ -56,7 +56,9 @@ def fill(desk: BridgeDesk) -> None:
 class Visitor:
     """A browser's memory: cookies, the last page, and the token of its forms."""
 
-    def __init__(self, folder: Path, *, filled: bool = True, accounts: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, filled: bool = True, accounts: bool = False, wrong_takes_s: float = 0
+    ) -> None:
         self.desk = BridgeDesk(folder)
         self.told: list[bool] = []
         self.links = PageLinks(folder / "links")
@@ -70,6 +72,7 @@ class Visitor:
             ZONE,
             frozenset({HOST, "localhost:8600"}),
             self.desk.store.access if accounts else None,
+            wrong_takes_s=wrong_takes_s,
         )
         self.app = create_app(page)
         self.http = httpx.AsyncClient(
@@ -129,8 +132,10 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visitor(folder: Path, *, filled: bool = True, accounts: bool = False) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled, accounts=accounts)
+async def visitor(
+    folder: Path, *, filled: bool = True, accounts: bool = False, wrong_takes_s: float = 0
+) -> AsyncIterator[Visitor]:
+    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s)
     try:
         yield one
     finally:

@@ -1,5 +1,6 @@
 """Accounts, consents and the record in a real database, through the store, the guard and the command line."""
 
+import asyncio
 import datetime as dt
 import json
 import subprocess
@@ -10,16 +11,22 @@ from pathlib import Path
 
 import pyotp
 import pytest
+import structlog
 from sqlalchemy import text
+from structlog.typing import EventDict
 
+from cloud_bridge.access.audit import BEGINNING
 from cloud_bridge.access.engine import Engine
 from cloud_bridge.access.guard import SAME_READ, Guard
 from cloud_bridge.access.model import Account, Action, DataType, Role
 from cloud_bridge.access.passwords import new_credentials
+from cloud_bridge.audit_head import say_heads
 from service_kit.key_files import write_private
+from service_kit.log import Log, only_allowed
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.edge_hospital import eventually
 from tests.doubles.edge_readings import bridge_keys
-from wire_format.errors import Rejected
+from wire_format.errors import Rejected, Unreachable
 
 PASSWORD = "a long enough password"  # noqa: S105 - an example
 NURSE = Account("1", Role.NURSE, "ward-1")
@@ -166,6 +173,37 @@ def test_two_writers_make_one_chain(desk: BridgeDesk) -> None:
     assert len(list(desk.store.access.entries())) == 8
 
 
+async def test_the_head_of_the_record_is_said_in_the_log(desk: BridgeDesk) -> None:
+    said: list[dict[str, object]] = []
+
+    def keep(_logger: object, _method: str, event: EventDict) -> EventDict:
+        said.append(dict(event))
+        raise structlog.DropEvent
+
+    log: Log = structlog.wrap_logger(
+        None, processors=[only_allowed, keep], wrapper_class=structlog.make_filtering_bound_logger(20)
+    )
+    desk.store.access.add_account(NURSE, new_credentials(PASSWORD), desk.now)
+    failing = iter([Unreachable("the disk is full")])
+
+    def head() -> tuple[int, bytes]:
+        if len(said) == 1:
+            for error in failing:
+                raise error
+        return desk.store.access.head()
+
+    saying = asyncio.create_task(say_heads(head, log, 0.01))
+    await eventually(lambda: len(said) >= 3)
+    assert guard(desk).allows("1", Action.RETRY_DELIVERY)
+    await eventually(lambda: said[-1].get("count") == 1)
+    saying.cancel()
+    await asyncio.wait([saying])
+    ((_, digest),) = desk.store.access.entries()
+    assert said[0] == {"event": "audit_head", "count": 0, "digest": BEGINNING.hex()}
+    assert said[1] == {"event": "audit_head_unknown", "error": "Unreachable"}
+    assert said[-1] == {"event": "audit_head", "count": 1, "digest": digest.hex()}
+
+
 def command(folder: Path, *words: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "cloud_bridge.cli", *words, "--config", str(folder / "bridge.toml")],
@@ -207,4 +245,12 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert json.loads(command(tmp_path, "audit", "verify")[1]) == {"whole": True, "broken_at": None}
     assert command(tmp_path, "audit", "verify", "--head", "00ff")[0] == 1
     assert command(tmp_path, "audit", "verify", "--head", "zz")[0] == 2
+    assert command(tmp_path, "audit", "show", "--action", "break_glass")[1] == ""
+    assert command(tmp_path, "audit", "show", "--action", "fly")[0] == 2
+    status, _, said = command(tmp_path, "link")
+    assert (status, "serves no page" in said) == (2, True)
+    with (tmp_path / "bridge.toml").open("a") as file:
+        file.write('[page]\nport = 0\nsign_in = "accounts"\n')
+    status, _, said = command(tmp_path, "link")
+    assert (status, "links open nothing" in said) == (2, True)
     assert command(tmp_path, "audit", "show")[1] == ""

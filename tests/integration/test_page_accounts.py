@@ -1,5 +1,7 @@
 """The page where people sign in: the way in, who sees and does what, emergencies, and what is on record."""
 
+import asyncio
+import logging
 import re
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +15,13 @@ from cloud_bridge.access.audit import review_of
 from cloud_bridge.access.engine import Engine
 from cloud_bridge.access.matrix import question
 from cloud_bridge.access.model import Action, DataType, Role
+from cloud_bridge.access.passwords import new_credentials
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.api.sign_in import TRIES
 from cloud_bridge.console.people import KINDS
 from cloud_bridge.rules.base import HOME
 from cloud_bridge.store.base import ClaimedDelivery
-from tests.doubles.page_visitor import HOST, Visitor, visitor
+from tests.doubles.page_visitor import HOST, PASSWORD, Visitor, credentials, visitor
 
 ALL = tuple(DataType)
 WRONG = "You are not signed in."
@@ -111,6 +114,41 @@ async def test_a_form_of_another_page_signs_nobody_in(tmp_path: Path) -> None:
         form = {"csrf": "", "name": "n1", "password": "x", "code": one.code()}
         assert (await one.http.post("/sign-in", data=form)).status_code == 403
         assert (await one.sign_in("n1")).status_code == 200
+
+
+async def test_a_wrong_answer_takes_its_time_for_known_and_unknown_names(tmp_path: Path) -> None:
+    async with visitor(tmp_path, filled=False, accounts=True, wrong_takes_s=0.4) as one:
+        one.hire("n1", Role.NURSE)
+        loop = asyncio.get_running_loop()
+        for name in ("n1", "nobody"):
+            begun = loop.time()
+            await one.sign_in(name, code="1")
+            assert loop.time() - begun >= 0.4
+
+
+async def test_no_word_of_a_sign_in_is_logged_or_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with visitor(tmp_path, filled=False, accounts=True) as one:
+        one.hire("n1", Role.NURSE)
+        await one.sign_in("n1", code="000000")
+        await one.sign_in("n1")
+        secret, code = credentials().secret, one.code()
+        kept = str(one.desk.everything())
+        assert secret in kept  # what the store must have, and must not say
+        assert PASSWORD not in kept
+        logged = caplog.text + "".join(capfd.readouterr())
+        assert [word for word in (PASSWORD, secret, code, one.http.cookies[COOKIE]) if word in logged] == []
+
+
+async def test_new_credentials_end_what_was_signed_in_before(tmp_path: Path) -> None:
+    async with visitor(tmp_path, filled=False, accounts=True) as one:
+        one.hire("n1", Role.NURSE)
+        await one.sign_in("n1")
+        assert (await one.http.get("/")).url.path == "/"
+        one.desk.store.access.set_credentials("n1", new_credentials(PASSWORD))
+        assert (await one.http.get("/")).url.path == "/sign-in"
 
 
 async def test_guessing_is_bounded_by_address(tmp_path: Path) -> None:
@@ -344,6 +382,7 @@ async def test_a_broken_glass_opens_one_patient_for_an_hour_to_one_session(tmp_p
             assert (answer.status_code, "Patient 1" in answer.text) == (status, False)
         page = (await one.send("/break-glass", number=" 1 ", reason="unconscious, brought in")).text
         assert "Opened in an emergency, on record: 1" in page
+        assert "open until 24 Nov 2026, 17:30" in page
         assert "192/124 mmHg" in page
         assert "<circle" in page
         assert "Patient 2" not in page
