@@ -19,8 +19,8 @@ MAX_SESSIONS: Final = 100
 class Session:
     """One browser that came in. `csrf` is what its forms carry; `name` is who last said to have seen one.
 
-    `account` is who signed in, None for a link, and `stamp` changes with their credentials. `glass` says which
-    patients were opened in an emergency, and until when.
+    `account` is who signed in, None for a link, and `stamp` changes with their credentials. `glass` says
+    which patients were opened in an emergency, and until when.
     """
 
     csrf: str
