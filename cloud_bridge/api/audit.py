@@ -35,7 +35,7 @@ class Audit:
         if not await run_in_threadpool(visit.sight.does, Action.READ_AUDIT):
             return self._room.denied(request)
         accounts, words, zone = self._accounts, self._room.words(request), self._room.page.zone
-        asked = patient.strip()
+        asked = patient.strip() if patient.isprintable() else ""
         whose = await run_in_threadpool(accounts.patient_numbered, asked) if asked else None
         found = await run_in_threadpool(accounts.newest, NEWEST, (whose or asked) if asked else None)
         broken_at = await run_in_threadpool(accounts.broken_at)
@@ -66,7 +66,7 @@ class Audit:
             await run_in_threadpool(visit.sight.does, Action.REVIEW)
             return self._room.denied(request)
         said = " ".join(remark.split())
-        if not said or len(said) > MAX_REMARK:
+        if not said or len(said) > MAX_REMARK or not said.isprintable():
             return self._room.message(request, 422, "Nothing was changed: write a remark first.")
         glass = await run_in_threadpool(self._accounts.emergencies, NEWEST)
         if number not in {str(one.number) for one, _ in glass}:

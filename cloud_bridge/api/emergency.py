@@ -37,7 +37,7 @@ class Emergency:
         if isinstance(visit, Response):
             return visit
         why = " ".join(reason.split())
-        if len(why) > MAX_REASON or not number.isprintable():
+        if len(why) > MAX_REASON or not (number + why).isprintable():
             return self._room.message(
                 request, 422, "Nothing was opened: write the number and a shorter reason."
             )

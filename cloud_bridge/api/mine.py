@@ -67,7 +67,7 @@ class Mine:
         visit = await self._room.form(request, csrf)
         if isinstance(visit, Response):
             return visit
-        if visit.account is None or len(patient) > MAX_PATIENT or not patient.isprintable():
+        if visit.account is None or len(patient) > MAX_PATIENT or not (patient + to).isprintable():
             return self._room.denied(request)
         if not await run_in_threadpool(visit.sight.does, Action.CONSENT, patient):
             return self._room.denied(request)

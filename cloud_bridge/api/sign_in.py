@@ -105,7 +105,7 @@ class SignIn:
         return answer
 
     async def _right(self, name: str, password: str, code: str) -> bool:
-        if max(len(name), len(password), len(code)) > MAX_WORD or "\0" in name:
+        if max(len(name), len(password), len(code)) > MAX_WORD or not name.isprintable():
             return False
         clock, loop = self._room.page.clock, asyncio.get_running_loop()
         async with self._turn:
