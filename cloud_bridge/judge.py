@@ -118,10 +118,12 @@ def _at_readings(
     if settings.programmes:
         readings += transaction.last_before(subject, min(first, reach))
     found: dict[UUID, Finding] = {}
+    wakes: dt.datetime | None = None
     for rule in rules:
-        for finding in rule.findings(readings, settings, now):
+        findings, due = rule.look(readings, settings, now)
+        wakes = soonest(wakes, due)
+        for finding in findings:
             found.setdefault(finding.finding_id, finding)
-    wakes = soonest(*(rule.wakes(readings, settings, now) for rule in rules))
     contents = {r.id: content_hash(r.measurement) for r in readings} if found else {}
     return _Look(found, live, wakes, settings, contents)
 
