@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm fuzz bench lock clean
+.PHONY: help demo test test-vm check storm fuzz bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -19,6 +19,9 @@ demo: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-demo ## Watch one re
 test: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/cwt $(STAMPS)/debian-test ## Prove everything
 	@scripts/test.sh
 
+test-vm: $(STAMPS)/venv $(STAMPS)/debian-vm ## A real kernel, bluetoothd and bleak in a virtual machine (NAMES=...: only these)
+	@$(BIN)/python -m tests.vm.run $(NAMES)
+
 check: $(STAMPS)/venv ## Lint, types, import directions, shape, units, extras
 	@scripts/check.sh
 
@@ -28,14 +31,17 @@ storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every 
 fuzz: $(STAMPS)/venv ## Ten million damaged packets through every decoder (COUNT=n: so many)
 	@$(BIN)/python -m tests.fuzz.decoders $(if $(COUNT),--count $(COUNT))
 
-bench: $(STAMPS)/venv $(STAMPS)/debian-demo ## Measure speed and memory
+bench: $(STAMPS)/venv $(STAMPS)/bench $(STAMPS)/debian-demo ## Measure speed and memory
 	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"
+
+docs: $(STAMPS)/venv ## Write docs/supported_devices.md from the profiles
+	@$(BIN)/python scripts/supported_devices.py
 
 lock: $(STAMPS)/venv ## Renew the locks
 	@scripts/lock.sh
 
 clean: ## Remove everything that the other targets made
-	rm -rf .venv .venv-fhir .venv-cwt .cache .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-fhir .venv-cwt .venv-bench .cache .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- set-up; each stamp is renewed when what it stands on changes ---
 
@@ -62,7 +68,15 @@ $(STAMPS)/cwt: requirements/cwt.txt | $(STAMPS)/python
 	@.venv-cwt/bin/python $(PIP) -r requirements/cwt.txt
 	@touch $@
 
-$(STAMPS)/debian-demo $(STAMPS)/debian-test: $(STAMPS)/debian-%: scripts/debian.sh
+$(STAMPS)/bench: requirements/bench.txt | $(STAMPS)/python
+	@echo "Setting up the packages that decoding is set beside ..."
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python $(PIP) -r requirements/bench.txt
+	@touch $@
+
+$(STAMPS)/debian-vm $(STAMPS)/debian-test: scripts/vm/prepare.sh scripts/vm/make_initrd.py scripts/vm/init $(STAMPS)/venv
+
+$(STAMPS)/debian-demo $(STAMPS)/debian-test $(STAMPS)/debian-vm: $(STAMPS)/debian-%: scripts/debian.sh
 	@mkdir -p $(STAMPS)
 	@scripts/debian.sh $*
 	@touch $@

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from cloud_bridge import access_commands
 from cloud_bridge import config as configuration
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.rule_commands import commands
@@ -19,6 +20,9 @@ from wire_format.keys import BridgeKeys, Kem
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 app.add_typer(commands, name="rules")
+app.add_typer(access_commands.accounts, name="account")
+app.add_typer(access_commands.consents, name="consent")
+app.add_typer(access_commands.audits, name="audit")
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 

@@ -80,7 +80,10 @@ class Origin(StrEnum):
 
 
 class Session(_Part):
-    """One visit, and what must come of it: `expect` holds, item by item, what `summary` must at least say."""
+    """One visit, and what must come of it: `expect` holds, item by item, what `summary` must at least say.
+
+    `services` is what the device offers: for each service its characteristics with their properties.
+    """
 
     id: str
     origin: Origin
@@ -89,6 +92,7 @@ class Session(_Part):
     bind_key: Hex | None = None
     consents: dict[int, int] = {}
     address: str | None = None
+    services: dict[str, dict[str, tuple[str, ...]]] = {}
     exchange: tuple[Exchange, ...] = Field(min_length=1)
     expect: tuple[dict[str, Any], ...] = ()
 

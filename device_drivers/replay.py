@@ -40,7 +40,8 @@ class GattReplay:
 
     def characteristics(self) -> frozenset[str]:
         """Return every characteristic of the recording."""
-        return frozenset(long_uuid(e.on) for e in self._exchange if e.on is not None)
+        named = (e.on for e in self._exchange if e.on is not None and e.kind is not Kind.ADVERT)
+        return frozenset(map(long_uuid, named))
 
     async def read(self, characteristic: str) -> bytes:
         """Answer with what was read at that time; the last value stays."""

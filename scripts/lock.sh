@@ -17,3 +17,4 @@ compile demo --extra demo pyproject.toml
 compile dev --extra dev pyproject.toml
 compile fhir-server requirements/fhir-server.in
 compile cwt requirements/cwt.in
+compile bench requirements/bench.in

@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from wire_format.errors import Misconfigured
-from wire_format.keys import BridgeKeys, BridgePublic, GatewayKeys, GatewayPublic, dump_keys, load_keys
+from wire_format.keys import (
+    BridgeKeys,
+    BridgePublic,
+    GatewayKeys,
+    GatewayPublic,
+    PublisherKeys,
+    PublisherPublic,
+    dump_keys,
+    load_keys,
+)
 
-_Private = TypeVar("_Private", GatewayKeys, BridgeKeys)
-_Public = TypeVar("_Public", GatewayPublic, BridgePublic)
-_Any = TypeVar("_Any", GatewayKeys, GatewayPublic, BridgeKeys, BridgePublic)
+_Private = TypeVar("_Private", GatewayKeys, BridgeKeys, PublisherKeys)
+_Public = TypeVar("_Public", GatewayPublic, BridgePublic, PublisherPublic)
+_Any = TypeVar("_Any", GatewayKeys, GatewayPublic, BridgeKeys, BridgePublic, PublisherKeys, PublisherPublic)
 
 
 def read_private(path: Path, kind: type[_Private]) -> _Private:
@@ -40,12 +49,12 @@ def read_public(path: Path, kind: type[_Public]) -> _Public:
     return _loaded(_read(path), path, kind)
 
 
-def write_private(path: Path, keys: GatewayKeys | BridgeKeys) -> None:
+def write_private(path: Path, keys: GatewayKeys | BridgeKeys | PublisherKeys) -> None:
     """Write private keys to a new 0600 file, durably. An existing file is never overwritten."""
     _write(path, dump_keys(keys), 0o600)
 
 
-def write_public(path: Path, keys: GatewayPublic | BridgePublic) -> None:
+def write_public(path: Path, keys: GatewayPublic | BridgePublic | PublisherPublic) -> None:
     """Write the part that the other side is given."""
     _write(path, dump_keys(keys), 0o644)
 

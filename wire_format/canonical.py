@@ -15,14 +15,14 @@ def encode(value: Any) -> bytes:  # noqa: ANN401 - any CBOR value
     return cbor2.dumps(value, canonical=True)
 
 
-def decode(data: bytes) -> Any:  # noqa: ANN401 - any CBOR value
+def decode(data: bytes, most: int = MAX_BYTES) -> Any:  # noqa: ANN401 - any CBOR value
     """Return the value of `data`, or raise `MalformedPacket` if it is not its deterministic encoding.
 
     The comparison catches what a lenient parser lets pass: trailing bytes, duplicate keys, indefinite
     lengths, integers longer than they need to be.
     """
-    if len(data) > MAX_BYTES:
-        raise MalformedPacket(f"The message has {len(data)} bytes; at most {MAX_BYTES} are accepted.")
+    if len(data) > most:
+        raise MalformedPacket(f"The message has {len(data)} bytes; at most {most} are accepted.")
     try:
         value = cbor2.loads(data)
         again = encode(value)

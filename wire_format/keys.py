@@ -209,7 +209,31 @@ class BridgeKeys:
         return {key.public.key_id: key for key in (self.opening, *self.retired)}
 
 
-KeySet = GatewayKeys | GatewayPublic | BridgeKeys | BridgePublic
+@dataclass(frozen=True)
+class PublisherPublic:
+    """What a gateway knows of those who publish device profiles."""
+
+    profiles: VerifyKey
+
+
+@dataclass(frozen=True)
+class PublisherKeys:
+    """The key that bundles of profiles are signed with."""
+
+    profiles: SigningKey
+
+    @classmethod
+    def generate(cls) -> "PublisherKeys":
+        """Make a new one."""
+        return cls(SigningKey.generate())
+
+    @property
+    def public(self) -> PublisherPublic:
+        """What may be shown."""
+        return PublisherPublic(self.profiles.public)
+
+
+KeySet = GatewayKeys | GatewayPublic | BridgeKeys | BridgePublic | PublisherKeys | PublisherPublic
 
 
 def dump_keys(keys: KeySet) -> bytes:
@@ -233,6 +257,10 @@ def dump_keys(keys: KeySet) -> bytes:
                 "receipts": keys.receipts.raw,
                 "messages": keys.messages.raw,
             }
+        case PublisherKeys():
+            body = {"profiles": keys.profiles.seed}
+        case PublisherPublic():
+            body = {"profiles": keys.profiles.raw}
     return encode({"kiteline": type(keys).__name__, **body})
 
 
@@ -291,4 +319,6 @@ _LOADERS: Final[dict[str, Callable[[dict[str, Any]], KeySet]]] = {
     "BridgePublic": lambda b: BridgePublic(
         _seal_key(b["sealing"]), _verify(b["receipts"]), _verify(b["messages"])
     ),
+    "PublisherKeys": lambda b: PublisherKeys(_signing(b["profiles"])),
+    "PublisherPublic": lambda b: PublisherPublic(_verify(b["profiles"])),
 }

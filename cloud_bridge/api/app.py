@@ -17,6 +17,7 @@ from cloud_bridge.api.session import COOKIE, Session, Sessions
 from cloud_bridge.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from cloud_bridge.console.inbox import Record, inbox
 from cloud_bridge.console.language import LANGUAGES, Language, chosen
+from cloud_bridge.store.base import DeliveryKey
 from wire_format.errors import Rejected
 
 LANGUAGE_COOKIE: Final = "kiteline_language"
@@ -66,6 +67,7 @@ def create_app(page: Page) -> FastAPI:
     app.get("/enter")(desk.enter)
     app.get("/")(desk.show)
     app.post("/alerts/{alert_id}/acknowledge")(desk.acknowledge)
+    app.post("/dead-letters/retry")(desk.retry)
     return app
 
 
@@ -151,6 +153,27 @@ class _Desk:
         if new:
             self._page.acknowledged()
         return RedirectResponse("/#seen", status_code=303)
+
+    async def retry(
+        self,
+        request: Request,
+        csrf: Annotated[str, Form()] = "",
+        kind: Annotated[str, Form()] = "",
+        subject: Annotated[str, Form()] = "",
+        destination: Annotated[str, Form()] = "",
+    ) -> Response:
+        """Let something be delivered again that was refused, after what was wrong is mended."""
+        session = self._session(request)
+        if session is None:
+            return self._outside(request)
+        if not session.wrote(csrf):
+            return self._message(request, 403, "That form is too old. Nothing was changed: go back.")
+        try:
+            key = DeliveryKey(kind, UUID(subject), destination)
+            await run_in_threadpool(self._page.record.retry_dead, key, self._page.clock())
+        except (Rejected, ValueError):
+            return self._message(request, 404, "That is delivered by now, or waits already.")
+        return RedirectResponse("/#undelivered", status_code=303)
 
     # --- what the routes share ---
 

@@ -1,6 +1,7 @@
 """The hospital's FHIR R4 server: orders go in as transactions, work orders are read back."""
 
 import datetime as dt
+import ssl
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Self
@@ -56,9 +57,12 @@ class _VersionConflictError(Exception):
 
 
 class FhirR4Connector(Connector):
-    """See `Connector`. Use as `async with`; `test_data` marks what is sent as no real patient's."""
+    """See `Connector`. Use as `async with`; `test_data` marks what is sent as no real patient's.
 
-    def __init__(
+    `token` is a fixed bearer token; `auth` gets one when it is needed; `tls` shows a certificate of ours.
+    """
+
+    def __init__(  # noqa: PLR0913 - a server has its address, and ways to prove who asks
         self,
         base_url: str,
         *,
@@ -66,13 +70,17 @@ class FhirR4Connector(Connector):
         test_data: bool = False,
         timeout_s: float = 10,
         token: str | None = None,
+        auth: httpx.Auth | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self._test_data = test_data
         headers = {"Accept": "application/fhir+json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        self._client = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout_s)
+        self._client = httpx.AsyncClient(
+            base_url=base_url, headers=headers, timeout=timeout_s, auth=auth, verify=tls or True
+        )
 
     async def __aenter__(self) -> Self:
         """Keep connections open between orders."""

@@ -16,10 +16,11 @@ from cloud_bridge.rules.blood_pressure import ConsecutiveRule
 from cloud_bridge.rules.parameters import PressureLimit
 from cloud_bridge.rules.programme import rules_of
 from cloud_bridge.rules.refusals import Refusal, refusal
-from cloud_bridge.store.base import DeadLetter
+from cloud_bridge.store.base import DeadLetter, DeliveryKey
 from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
+MAX_LETTERS: Final = 20
 _ORDER: Final = {Severity.SEVERE: 0, Severity.HIGH: 1, Severity.ROUTINE: 2}
 _SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
 _STANDINGS: Final = {
@@ -67,6 +68,10 @@ class Record(Protocol):
 
     def dead_letters(self) -> Sequence[DeadLetter]:
         """Return what no destination accepted."""
+        ...
+
+    def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
+        """Let it be delivered again; `Rejected` if there is no such dead letter."""
         ...
 
     def known_as(self, patient: str) -> Identifier | None:
@@ -119,13 +124,22 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """Something that a follow-up system refused: what it is, where it should go, and what to do."""
+
+    key: DeliveryKey
+    what: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inbox:
-    """The whole page."""
+    """The whole page. `letters` are the oldest of `undelivered`."""
 
     waiting: tuple[Card, ...]
     seen: tuple[Card, ...]
     undelivered: int
-    last_error: str | None
+    letters: tuple[Letter, ...]
 
 
 def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) -> Inbox:
@@ -141,7 +155,7 @@ def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) ->
         waiting=tuple(c for c in cards if c.open),
         seen=tuple(c for c in cards if not c.open),
         undelivered=len(dead),
-        last_error=dead[-1].last_error if dead else None,
+        letters=tuple(desk.letter(one) for one in dead[:MAX_LETTERS]),
     )
 
 
@@ -176,6 +190,13 @@ class _Desk:
         drawn = chart(pressures, targets, self.now, self.zone) if pressures else None
         rows = tuple(self._row(r) for r in reversed(readings))
         return Card(subject, title, None, items, still_open, drawn, rows)
+
+    def letter(self, dead: DeadLetter) -> Letter:
+        """Return a dead letter in words."""
+        kinds = {"alert": "A work order for {destination}", "reading": "A reading for {destination}"}
+        sentence = kinds.get(dead.key.kind, "Something for {destination}")
+        what = self.words.say(sentence, destination=dead.key.destination)
+        return Letter(dead.key, what, dead.last_error)
 
     def _item(self, alert: Alert) -> Item:
         words, finding = self.words, alert.finding

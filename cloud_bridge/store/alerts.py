@@ -12,6 +12,7 @@ from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.rules.base import Queue, Reading, Settings
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import DeadLetter, DeliveryKey
+from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.judging import delivered, want_delivery
 from cloud_bridge.store.outgoing import Sealer, queue_message
@@ -148,6 +149,10 @@ class SqlAlerts:
         connection.execute(schema.alert_history.insert().values(alert=row.id, at=at, what=state.value, by=by))
         if delivered(row.subject, Queue(row.queue)):
             want_delivery(connection, "alert", row.id, self._destinations, at)
+
+    def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
+        """Let a dead letter be delivered again; raises `Rejected` if there is none."""
+        retry_dead(self._engine, key, now)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return what no destination accepted, oldest first."""

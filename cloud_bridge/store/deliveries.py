@@ -77,12 +77,7 @@ class SqlDeliveries:
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
         """Let a dead letter be delivered again; raises `Rejected` if there is none."""
-        table = schema.delivery
-        again = {"dead": False, "attempts": 0, "next_attempt_at": now}
-        with self._engine.begin() as connection:
-            changed = connection.execute(update(table).where(_is(key), table.c.dead).values(**again))
-        if changed.rowcount == 0:
-            raise Rejected("There is no such dead letter: `cloud-bridge status` lists them.")
+        retry_dead(self._engine, key, now)
 
     def waiting(self) -> int:
         """Return how many rows are neither delivered nor dead."""
@@ -111,6 +106,16 @@ class SqlDeliveries:
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]
         return alert_order(one, own, care, gateway, self._staff_language)
+
+
+def retry_dead(engine: Engine, key: DeliveryKey, now: dt.datetime) -> None:
+    """Let a dead letter be delivered again; raises `Rejected` if there is none."""
+    table = schema.delivery
+    again = {"dead": False, "attempts": 0, "next_attempt_at": now}
+    with engine.begin() as connection:
+        changed = connection.execute(update(table).where(_is(key), table.c.dead).values(**again))
+    if changed.rowcount == 0:
+        raise Rejected("There is no such dead letter: `cloud-bridge status` lists them.")
 
 
 def _is(key: Any) -> Any:  # noqa: ANN401 - a row or a key; SQLAlchemy's expression

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Select, Table, func, select
 
 from cloud_bridge.store import schema
+from cloud_bridge.store.access import SqlAccess
 from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.engine import healthy, open_engine, reading
@@ -35,6 +36,7 @@ class SqlStore:
         self.outgoing = Outgoing(self.engine, sealer)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone)
         self.judgements = Judgements(self.engine)
+        self.access = SqlAccess(self.engine)
         self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts)
 
     def healthy(self) -> bool:

@@ -31,20 +31,30 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
 PURE: Final[dict[str, tuple[str, ...]]] = {
     "cloud_bridge.rules": ("cloud_bridge.rules",),
     "cloud_bridge.alerts": ("cloud_bridge.rules.base",),
-    "cloud_bridge.connectors.fhir_map": (
-        "cloud_bridge.rules.base",
-        "cloud_bridge.alerts",
-        "cloud_bridge.connectors.base",
-        "cloud_bridge.connectors.fhir_",
-    ),
+    **{
+        f"cloud_bridge.connectors.{pure}": (
+            "cloud_bridge.rules.base",
+            "cloud_bridge.alerts",
+            "cloud_bridge.connectors.base",
+            "cloud_bridge.connectors.fhir_",
+            "cloud_bridge.connectors.hl7_",
+        )
+        for pure in ("fhir_map", "hl7_map", "hl7_segments", "webhook_map", "webhook_signature")
+    },
 }
 
 # A library of I/O appears only in its adapters.
 ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "bleak": ("edge_agent.scanner", "edge_agent.ble_link", "edge_agent.pairing", "virtual_home."),
     "bumble": ("virtual_home.",),
+    "dbus_fast": ("edge_agent.bluez_bus", "edge_agent.bluez_agent"),
     "serial": ("edge_agent.serial_link", "virtual_home."),
     "paho": ("service_kit.mqtt_line", "cloud_bridge.subscriber", "virtual_home."),
+    "cedarpy": ("cloud_bridge.access.engine",),
+    "argon2": ("cloud_bridge.access.",),
+    "pyotp": ("cloud_bridge.access.",),
+    "jwt": ("cloud_bridge.connectors.",),
+    "hl7": ("cloud_bridge.connectors.hl7v2", "virtual_home."),
     "httpx": ("cloud_bridge.connectors.", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),
     "alembic": ("cloud_bridge.store.",),

@@ -97,7 +97,7 @@ def test_no_private_key_is_tracked() -> None:
 
 def test_locks_pin_by_hash() -> None:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert [p.stem for p in locks] == ["bridge", "cwt", "demo", "dev", "edge", "fhir-server"]
+    assert [p.stem for p in locks] == ["bench", "bridge", "cwt", "demo", "dev", "edge", "fhir-server"]
     for lock in locks:
         packages = re.findall(r"^[a-z0-9].*$", lock.read_text(), re.MULTILINE)
         assert packages

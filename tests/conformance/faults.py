@@ -68,8 +68,8 @@ def with_clock(session: Session, profile: DeviceProfile, shown: dt.datetime | No
     changed = False
     exchange = []
     for one in session.exchange:
-        clock = one.on is not None and long_uuid(one.on) == long_uuid(name)
-        if clock and one.kind in {Kind.READ, Kind.NOTIFY}:
+        shows = one.kind in {Kind.READ, Kind.NOTIFY} and one.on is not None
+        if shows and long_uuid(one.on or "") == long_uuid(name):
             data = b"\xff" * len(one.data) if shown is None else layout.encode(shown, 480)
             exchange.append(one.model_copy(update={"hex": data.hex()}))
             changed = True

@@ -7,7 +7,6 @@ import pytest
 
 from device_drivers.capture import (
     Capture,
-    Kind,
     Origin,
     Session,
     capture_of,
@@ -15,22 +14,14 @@ from device_drivers.capture import (
     parse_capture,
     written,
 )
-from device_drivers.catalogue import (
-    ADVERT_DRIVERS,
-    DRIVERS,
-    SERIAL_DRIVERS,
-    Catalogue,
-    advert_driver_of,
-    driver_of,
-    serial_driver_of,
-)
+from device_drivers.catalogue import Catalogue
 from device_drivers.device_time import local_digits
 from device_drivers.driver import GatewayTime, Reading
 from device_drivers.profile import DeviceProfile, Evidence
 from device_drivers.quantities.record_access import OpCode
-from device_drivers.replay import AdvertReplay, GattReplay, SerialReplay
+from device_drivers.rehearsal import RECEIVED_AT, Replay, carry_out
+from device_drivers.replay import GattReplay
 from edge_agent.assignment import Pairing, assign
-from wire_format.errors import KitelineError
 from wire_format.measurement import Measurement
 from wire_format.statements import Undecodable
 
@@ -38,7 +29,7 @@ from faults import overwritten, packets, repeated, truncated, with_clock
 from gatt_link import Kept, visit_of
 from virtual_time import virtually
 
-NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
+NOW = RECEIVED_AT
 PROFILES = Catalogue().profiles
 CAPTURES = {name: capture_of(name) for name in PROFILES}
 SESSIONS = [
@@ -47,13 +38,12 @@ SESSIONS = [
     for session in (capture.sessions if capture else ())
 ]
 every_session = pytest.mark.parametrize(("profile", "session"), SESSIONS)
-Link = GattReplay | SerialReplay | AdvertReplay
 
 
 class Outcome:
     """What one visit gave: its readings, how it ended, and the link that was used."""
 
-    def __init__(self, sink: Kept, link: Link, ended: Exception | None) -> None:
+    def __init__(self, sink: Kept, link: Replay, ended: Exception | None) -> None:
         self.readings: list[Reading] = sink.readings
         self.link, self.ended = link, ended
 
@@ -79,7 +69,7 @@ class Outcome:
 
 async def _visit(
     profile: DeviceProfile, session: Session, sink: Kept, at: dt.datetime, cut: int | None
-) -> tuple[Link, Exception | None]:
+) -> tuple[Replay, Exception | None]:
     visit = visit_of(
         profile,
         sink,
@@ -88,21 +78,7 @@ async def _visit(
         bind_key=None if session.bind_key is None else bytes.fromhex(session.bind_key),
         address=session.address,
     )
-    link: Link
-    try:
-        if profile.driver in SERIAL_DRIVERS:
-            link = serial = SerialReplay(session, cut)
-            await serial_driver_of(profile).collect(serial, visit)
-        elif profile.driver in ADVERT_DRIVERS:
-            link = adverts = AdvertReplay(session, cut)
-            await advert_driver_of(profile).collect(adverts, visit)
-        else:
-            assert profile.driver in DRIVERS
-            link = gatt = GattReplay(session, cut)
-            await driver_of(profile).collect(gatt, visit)
-    except (KitelineError, TimeoutError) as error:
-        return link, error
-    return link, None
+    return await carry_out(profile, session, visit, cut)
 
 
 def visited(
@@ -219,14 +195,15 @@ def test_a_sink_that_fails_ends_the_visit(profile: DeviceProfile, session: Sessi
 
 
 def test_a_capture_that_says_otherwise_is_seen() -> None:
-    profile, session = SESSIONS[0].values
+    some = next(p for p in SESSIONS if str(p.id).startswith("standard/blood_pressure:"))
+    profile, session = some.values
     assert isinstance(session, Session)
     assert isinstance(profile, DeviceProfile)
     outcome = visited(profile, session)
     assert differences(outcome.readings, ({**session.expect[0], "user": 99}, *session.expect[1:]))
     assert differences(outcome.readings, session.expect[1:])
-    notify = next(e for e in session.exchange if e.kind is Kind.NOTIFY)
-    changed = session.model_copy(update={"exchange": (notify.model_copy(update={"hex": "00"}),)})
+    said = session.exchange[packets(session)[0]]
+    changed = session.model_copy(update={"exchange": (said.model_copy(update={"hex": "00"}),)})
     assert differences(visited(profile, changed).readings, session.expect)
 
 

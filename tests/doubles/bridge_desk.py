@@ -42,9 +42,11 @@ def sealer(message: Message, header: DownlinkHeader, recipient: SealKey) -> byte
 class BridgeDesk:
     """A store in a folder with one enrolled home and two patients; `now` moves only by hand."""
 
-    def __init__(self, folder: Path, observer: StepObserver = nobody) -> None:
+    def __init__(
+        self, folder: Path, observer: StepObserver = nobody, *, destinations: Sequence[str] = (DESTINATION,)
+    ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
-        self.store = SqlStore(f"sqlite:///{folder}/bridge.sqlite", sealer, (DESTINATION,))
+        self.store = SqlStore(f"sqlite:///{folder}/bridge.sqlite", sealer, tuple(destinations))
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )

@@ -1,35 +1,5 @@
-"""An event loop whose clock jumps to the next timer when nothing else is to be done: patience is free."""
+"""Virtual time, where tests look for it; it came into the product with `edge-agent replay`."""
 
-import asyncio
-import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from device_drivers.virtual_time import virtually
 
-T = TypeVar("T")
-
-
-class _Selector(selectors.SelectSelector):
-    skipped = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise AssertionError("everything waits, and nothing will ever happen")
-        ready = super().select(0)
-        if not ready:
-            self.skipped += timeout
-        return ready
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._skipping = _Selector()
-        super().__init__(self._skipping)
-
-    def time(self) -> float:
-        return super().time() + self._skipping.skipped
-
-
-def virtually(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in virtual time; a wait that nothing can end is an error."""
-    with asyncio.Runner(loop_factory=_Loop) as runner:
-        return runner.run(work)
+__all__ = ["virtually"]

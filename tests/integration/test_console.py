@@ -205,6 +205,27 @@ async def test_what_the_hospital_did_not_take_is_said(tmp_path: Path) -> None:
         assert "refused &lt;b&gt;it&lt;/b&gt;" in page
 
 
+async def test_what_was_refused_is_delivered_again_from_the_page(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        (claimed,) = one.desk.store.deliveries.claim_deliveries(one.desk.now, 1)
+        one.desk.store.deliveries.mark_failed(claimed, "unknown patient", None)
+        page = await one.inbox()
+        assert "A work order for fhir" in page
+        fields = dict(re.findall(r'name="(kind|subject|destination)" value="([^"]+)"', page))
+        form = {"csrf": await one.csrf(), **fields}
+        assert (await one.http.post("/dead-letters/retry", data={**form, "csrf": "x"})).status_code == 403
+        wrong = await one.http.post("/dead-letters/retry", data={**form, "subject": "nobody"})
+        assert wrong.status_code == 404
+        answer = await one.http.post("/dead-letters/retry", data=form)
+        assert "Not delivered" not in answer.text
+        assert one.desk.store.alerts.dead_letters() == []
+        again = await one.http.post("/dead-letters/retry", data=form)
+        assert "waits already" in again.text
+        one.http.cookies.clear()
+        assert (await one.http.post("/dead-letters/retry", data=form)).status_code == 403
+
+
 async def test_it_speaks_chinese(tmp_path: Path) -> None:
     async with visitor(tmp_path) as one:
         page = (await one.enter("zh-CN,zh;q=0.9,en;q=0.5")).text

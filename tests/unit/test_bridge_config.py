@@ -173,3 +173,88 @@ def test_keys_that_others_may_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bridge.key").chmod(0o644)
     found = command("status", "--config", str(written(tmp_path, GOOD)))
     assert (found.returncode, "Others may read" in found.stderr) == (2, True)
+
+
+MORE = """
+[hl7v2]
+host = "127.0.0.1"
+port = 2575
+application = "FOLLOWUP"
+[[webhook]]
+name = "phone"
+url = "https://gateway.example/hook"
+secret_file = "{folder}/secret"
+sends = ["messages"]
+"""
+
+
+def test_every_follow_up_system_is_a_destination(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD + MORE))
+    assert config.destinations == ("hl7v2", "webhook:phone")
+    (tmp_path / "secret").write_text("ab" * 32 + "\n" + "cd" * 32 + "\n")
+    assert config.webhook[0].secrets() == (b"\xab" * 32, b"\xcd" * 32)
+
+
+@pytest.mark.parametrize("content", ["", "ab" * 31, "secret" * 20, None])
+def test_a_secret_that_is_none_is_named(tmp_path: Path, content: str | None) -> None:
+    config = load(written(tmp_path, GOOD + MORE))
+    if content is not None:
+        (tmp_path / "secret").write_text(content)
+    with pytest.raises(Misconfigured, match=r"webhook\.phone\.secret_file"):
+        config.webhook[0].secrets()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('host = "127.0.0.1"\nport = 2575', 'host = "hospital.example"\nport = 2575', "in clear"),
+        ("https://gateway", "http://gateway", "in clear"),
+        ('["messages"]', "[]", r"webhook\.0\.sends"),
+        ('["messages"]', '["gossip"]', r"webhook\.0\.sends"),
+        ('"phone"', '"Phone!"', r"webhook\.0\.name"),
+        ('application = "FOLLOWUP"', 'tls = { certificate = "x" }', "go together"),
+    ],
+)
+def test_mistakes_about_follow_up_systems_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        load(written(tmp_path, GOOD + MORE.replace(old, new)))
+
+
+def test_two_webhooks_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="one name"):
+        load(written(tmp_path, GOOD + MORE + MORE[MORE.index("[[webhook]]") :]))
+
+
+OAUTH = """
+[fhir]
+base_url = "https://hospital.example/fhir"
+[fhir.oauth]
+token_url = "https://hospital.example/token"
+client_id = "kiteline"
+key_file = "{folder}/smart.pem"
+key_id = "k1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("https://hospital.example/token", "http://hospital.example/token", "https:// token_url"),
+        ("https://hospital.example/fhir", "http://hospital.example/fhir", "https:// base_url"),
+        ("[fhir.oauth]", 'token_file = "x"\n[fhir.oauth]', "not both"),
+        ('"k1"', '""', "key_id"),
+    ],
+)
+def test_mistakes_about_tokens_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        load(written(tmp_path, GOOD + OAUTH.replace(old, new)))
+
+
+def test_the_key_that_proves_who_we_are_is_read(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD + OAUTH))
+    assert config.fhir is not None
+    assert config.fhir.oauth is not None
+    with pytest.raises(Misconfigured, match=r"fhir\.oauth\.key_file"):
+        config.fhir.oauth.client()
+    (tmp_path / "smart.pem").write_text("PEM")
+    assert config.fhir.oauth.client().key == "PEM"

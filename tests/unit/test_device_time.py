@@ -113,3 +113,8 @@ def test_the_ends_of_the_calendar_are_no_crash() -> None:
     assert from_local(dt.datetime(1, 1, 1), 480) is None  # noqa: DTZ001
     time, _ = when(DateTime(b"\x0f\x27\x0c\x1f\x17\x3b\x3b"), offset_minutes=32767)
     assert time.measured is None
+
+
+def test_a_clock_thousands_of_years_off_dates_nothing_and_loses_nothing() -> None:
+    time, _ = when(DateTime.of(LOCAL), comparison=ClockComparison(2816 * 366 * 86_400_000, 1100))
+    assert (time.measured, time.trust, time.stated) == (None, ClockTrust.NONE, LOCAL)

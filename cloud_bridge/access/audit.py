@@ -1,0 +1,86 @@
+"""The record of who read and did what, as a chain: each entry holds the hash of the one before. Pure.
+
+An edit, a cut in the middle or a swap breaks the chain. A cut at the end is found by whoever kept a later
+head: the bridge says its head in the log, which lies elsewhere.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cloud_bridge.access.model import Action, Answer, DataType, Question
+from wire_format.base import plain
+from wire_format.canonical import encode
+
+BEGINNING: Final = bytes(32)
+"""What the first entry has in place of a hash before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One question that was asked and its answer, without any value of a patient."""
+
+    number: int
+    at: dt.datetime
+    account: str
+    role: str
+    action: Action
+    patient: str | None
+    data: DataType | None
+    allowed: bool
+    policies: tuple[str, ...]
+    reason: str
+    before: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the deterministic encoding of everything above."""
+        parts = [
+            self.number,
+            self.at,
+            self.account,
+            self.role,
+            self.action,
+            self.patient,
+            self.data,
+            self.allowed,
+            self.policies,
+            self.reason,
+            self.before,
+        ]
+        return hashlib.sha256(encode([plain(part) for part in parts])).digest()
+
+
+def entry(number: int, before: bytes, at: dt.datetime, question: Question, answer: Answer) -> Entry:
+    """Return the entry of a decision."""
+    return Entry(
+        number=number,
+        at=at,
+        account=question.account.name,
+        role=question.account.role.value,
+        action=question.action,
+        patient=question.subject.patient if question.subject is not None else None,
+        data=question.data,
+        allowed=answer.allowed,
+        policies=answer.policies,
+        reason=question.reason,
+        before=before,
+    )
+
+
+def broken_at(entries: Iterable[tuple[Entry, bytes]], head: bytes | None = None) -> int | None:
+    """Return the number of the first entry that is not as it was written; None if all are.
+
+    `entries` come in the order of their numbers, each with the hash that stands beside it. With `head`, a
+    hash that was seen before, that entry must be among them.
+    """
+    before, expected = BEGINNING, 1
+    seen = head is None or head == BEGINNING
+    for one, digest in entries:
+        if one.number != expected or one.before != before or one.digest != digest:
+            return expected
+        seen = seen or digest == head
+        before, expected = digest, expected + 1
+    return None if seen else expected

@@ -1,0 +1,54 @@
+"""Consent: a patient lets a role or an organization read one kind of data, for a time. Pure.
+
+Giving is one act, withdrawing is one act. The version of the text that was agreed to is kept.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from cloud_bridge.access.model import DataType, Role
+from wire_format.errors import Rejected
+
+ORGANIZATION = "organization:"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """One consent. `to` is a role's name, or "organization:" and a name. Times are UTC, `until` excluded."""
+
+    consent_id: UUID
+    patient: str
+    to: str
+    data: DataType
+    text_version: str
+    valid_from: dt.datetime
+    valid_until: dt.datetime | None
+    given_by: str
+    given_at: dt.datetime
+    withdrawn_by: str | None = None
+    withdrawn_at: dt.datetime | None = None
+
+    def holds(self, now: dt.datetime) -> bool:
+        """Tell whether it holds at a moment."""
+        begun = self.valid_from <= now
+        over = self.valid_until is not None and now >= self.valid_until
+        withdrawn = self.withdrawn_at is not None and now >= self.withdrawn_at
+        return begun and not over and not withdrawn
+
+
+def parse_recipient(text: str) -> str:
+    """Return to whom a consent is given; raises `Rejected` with what can be written."""
+    name = text.removeprefix(ORGANIZATION)
+    if text.startswith(ORGANIZATION) and name.strip() == name != "":
+        return text
+    if text in {role.value for role in Role}:
+        return text
+    roles = ", ".join(role.value for role in Role)
+    raise Rejected(f"{text!r} is nobody to consent to: write organization:NAME or one of {roles}.")
+
+
+def consented(consents: Iterable[Consent], now: dt.datetime) -> frozenset[str]:
+    """Return what holds at a moment, as policies read it: "to:data"."""
+    return frozenset(f"{one.to}:{one.data.value}" for one in consents if one.holds(now))

@@ -1,0 +1,85 @@
+"""The matrix of roles and actions, worked out by asking the policies, for documents and tests.
+
+`python -m cloud_bridge.access.matrix` prints docs/access.md.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from cloud_bridge.access.engine import Engine
+from cloud_bridge.access.model import ON_PATIENTS, Account, Action, DataType, Question, Role, Subject
+
+REASON: Final = "unconscious in the emergency room"
+
+_INTRODUCTION: Final = """\
+# Who may do what
+
+Written by `python -m cloud_bridge.access.matrix` from `cloud_bridge/access/policies.cedar`; a test compares.
+Nothing is allowed that no policy permits. Staff need an active account and a second factor for everything.
+
+"team" means: of the patient's care team, or of an organization that looks after the patient. "consent" means:
+the patient's consent for this role or organization and this kind of data holds at that moment. "own" means:
+about themselves, or about somebody who chose them.
+"""
+
+
+def conditions() -> Iterator[tuple[str, bool, bool, bool]]:
+    """Yield every combination of team, consent and own, the least that suffices first."""
+    yield from (
+        ("yes", False, False, False),
+        ("own", False, False, True),
+        ("consent", False, True, False),
+        ("own, consent", False, True, True),
+        ("team", True, False, False),
+        ("team, consent", True, True, False),
+    )
+
+
+def needed(engine: Engine, role: Role, action: Action, data: DataType | None) -> str:
+    """Return the least that suffices for a role to do something, "no" if nothing does."""
+    for name, team, consent, own in conditions():
+        if engine.decide(question(role, action, data, team=team, consent=consent, own=own)).allowed:
+            return name
+    return "no"
+
+
+def question(  # noqa: PLR0913 - all that a decision depends on
+    role: Role,
+    action: Action,
+    data: DataType | None,
+    *,
+    team: bool,
+    consent: bool,
+    own: bool,
+    second_factor: bool = True,
+    active: bool = True,
+    reason: str = REASON,
+) -> Question:
+    """Return an example question under such conditions."""
+    account = Account("a", role, "o", active, frozenset({"p"}) if own else frozenset())
+    if action not in ON_PATIENTS:
+        return Question(account, action, None, None, reason, second_factor)
+    consented = {f"{role.value}:{data.value if data else ''}"} if consent else set()
+    subject = Subject("p", frozenset({"a"}) if team else frozenset(), frozenset(), frozenset(consented))
+    return Question(account, action, subject, data, reason, second_factor)
+
+
+def document(engine: Engine) -> str:
+    """Return the matrix as a page."""
+    roles = list(Role)
+    lines = [_INTRODUCTION, _row("", *(role.value.replace("_", " ") for role in roles))]
+    lines.append(_row(*["---"] * (len(roles) + 1)))
+    for action in Action:
+        kinds = [*DataType] if action is Action.READ else [None]
+        for kind in kinds:
+            what = action.value.replace("_", " ") + (f" {kind.value.replace('_', ' ')}" if kind else "")
+            lines.append(_row(what, *(needed(engine, role, action, kind) for role in roles)))
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    print(document(Engine()), end="")  # noqa: T201 - a program's output

@@ -1,0 +1,217 @@
+"""`cloud-bridge account`, `consent` and `audit`: who may come in, what patients agreed to, who read what."""
+
+import datetime as dt
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from cloud_bridge import config as configuration
+from cloud_bridge.access.model import Account, DataType, Role
+from service_kit.key_files import read_private
+from wire_format.errors import Misconfigured, Rejected
+from wire_format.keys import BridgeKeys
+
+accounts: Final = typer.Typer(no_args_is_help=True, help="Who may sign in to the page.")
+consents: Final = typer.Typer(no_args_is_help=True, help="What patients agreed to.")
+audits: Final = typer.Typer(no_args_is_help=True, help="Who read and did what.")
+
+ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+Name = Annotated[str, typer.Argument(help="The account: a staff number that the hospital's system knows.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="A file with the password in its first line; else it is asked for.")
+]
+Patient = Annotated[str, typer.Argument(help="The patient, as the enrolment names them.")]
+Recipient = Annotated[str, typer.Argument(help="A role, as nurse; or organization:NAME.")]
+By = Annotated[str, typer.Option(help="Who states it: the patient, or who took it down.")]
+
+
+@contextmanager
+def _access(config: Path) -> Iterator[tuple[Any, dt.datetime]]:
+    """Open what the store keeps of access; and the time."""
+    from cloud_bridge.app import open_store, utc_now  # noqa: PLC0415 - other commands need no store
+
+    loaded = configuration.load(config)
+    store = open_store(loaded, read_private(loaded.keys.bridge, BridgeKeys))
+    try:
+        yield store.access, utc_now()
+    finally:
+        store.close()
+
+
+def _password(file: Path | None) -> str:
+    """Return a password that never stood on a command line."""
+    if file is not None:
+        try:
+            return (file.read_text().splitlines() or [""])[0]
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misconfigured(f"{file} cannot be read: write the password into its first line.") from error
+    if not sys.stdin.isatty():
+        raise Misconfigured("There is no terminal to ask for the password: give --password-file.")
+    first, second = getpass.getpass("Password: "), getpass.getpass("Once more: ")
+    if first != second:
+        raise Rejected("The two passwords are not the same: nothing was changed.")
+    return first
+
+
+@accounts.command()
+def add(  # noqa: PLR0913, PLR0917 - a command has its options
+    name: Name,
+    role: Annotated[Role, typer.Option(help="What the account is to the patients.")],
+    organization: Annotated[str, typer.Option(help="As the enrolment names it, as ward-1.")],
+    patient: Annotated[list[str] | None, typer.Option(help="For patients and delegates: whose.")] = None,
+    password_file: PasswordFile = None,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Add an account, and print the address for its authenticator app, once."""
+    from cloud_bridge.access.passwords import new_credentials, provisioning  # noqa: PLC0415 - as above
+
+    if not name.isprintable() or not name.strip() or len(name) > 64:  # noqa: PLR2004 - the column
+        raise Misconfigured("The name of an account has 1 to 64 characters that can be read.")
+    credentials = new_credentials(_password(password_file))
+    account = Account(name, role, organization, patients=frozenset(patient or ()))
+    with _access(config) as (access, now):
+        access.add_account(account, credentials, now)
+    typer.echo(json.dumps({"account": name, "authenticator": provisioning(name, credentials)}))
+
+
+@accounts.command()
+def reset(
+    name: Name, password_file: PasswordFile = None, config: ConfigPath = configuration.DEFAULT_PATH
+) -> None:
+    """Give an account a new password and a new second factor, and unlock it."""
+    from cloud_bridge.access.passwords import new_credentials, provisioning  # noqa: PLC0415 - as above
+
+    credentials = new_credentials(_password(password_file))
+    with _access(config) as (access, _):
+        access.set_credentials(name, credentials)
+    typer.echo(json.dumps({"account": name, "authenticator": provisioning(name, credentials)}))
+
+
+@accounts.command()
+def disable(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Let an account do nothing from now on, also where it is signed in."""
+    with _access(config) as (access, _):
+        access.set_active(name, active=False)
+
+
+@accounts.command()
+def enable(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Let an account in again."""
+    with _access(config) as (access, _):
+        access.set_active(name, active=True)
+
+
+@accounts.command("list")
+def list_accounts(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Print every account, as JSON."""
+    with _access(config) as (access, _):
+        shown = [
+            {
+                "name": one.name,
+                "role": one.role.value,
+                "organization": one.organization,
+                "active": one.active,
+                "patients": sorted(one.patients),
+            }
+            for one in access.accounts()
+        ]
+    typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@consents.command()
+def give(  # noqa: PLR0913, PLR0917 - a command has its options
+    patient: Patient,
+    to: Recipient,
+    data: Annotated[list[DataType], typer.Argument(help="Kinds of data.")],
+    text_version: Annotated[str, typer.Option(help="The version of the text that was agreed to.")],
+    by: By,
+    until: Annotated[dt.datetime | None, typer.Option(help="The end, UTC; without: until withdrawn.")] = None,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Record that a patient agreed."""
+    end = None if until is None else until.replace(tzinfo=dt.UTC)
+    with _access(config) as (access, now):
+        ids = [
+            access.give_consent(patient, to, one, text_version=text_version, by=by, now=now, valid_until=end)
+            for one in data
+        ]
+    typer.echo(json.dumps({"consents": [str(one) for one in ids]}))
+
+
+@consents.command()
+def withdraw(
+    patient: Patient,
+    to: Recipient,
+    data: Annotated[list[DataType], typer.Argument(help="Kinds of data.")],
+    by: By,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Record that a patient withdrew: nobody of these reads any of it from now on."""
+    with _access(config) as (access, now):
+        count = sum(access.withdraw_consent(patient, to, one, by=by, now=now) for one in data)
+    typer.echo(json.dumps({"withdrawn": count}))
+
+
+@consents.command("list")
+def list_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Print every consent that a patient ever gave, as JSON."""
+    with _access(config) as (access, now):
+        shown = [
+            {
+                "to": one.to,
+                "data": one.data.value,
+                "text_version": one.text_version,
+                "from": one.valid_from.isoformat(),
+                "until": None if one.valid_until is None else one.valid_until.isoformat(),
+                "withdrawn_at": None if one.withdrawn_at is None else one.withdrawn_at.isoformat(),
+                "holds": one.holds(now),
+            }
+            for one in access.consents(patient)
+        ]
+    typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@audits.command()
+def show(
+    patient: Annotated[str | None, typer.Option(help="Of one patient only.")] = None,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Print the record, a line of JSON an entry."""
+    with _access(config) as (access, _):
+        for one, digest in access.entries(patient):
+            said = {
+                "number": one.number,
+                "at": one.at.isoformat(),
+                "account": one.account,
+                "role": one.role,
+                "action": one.action.value,
+                "patient": one.patient,
+                "data": one.data,
+                "allowed": one.allowed,
+                "policies": one.policies,
+                "reason": one.reason,
+                "digest": digest.hex(),
+            }
+            typer.echo(json.dumps(said, ensure_ascii=False))
+
+
+@audits.command()
+def verify(
+    head: Annotated[str | None, typer.Option(help="A digest that was seen before, in hex.")] = None,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Check that no entry was altered, cut out or swapped. Ends with status 1 if one was."""
+    try:
+        seen = None if head is None else bytes.fromhex(head)
+    except ValueError as error:
+        raise Misconfigured(f"{head!r} is no digest: give 64 hex digits, as `audit show` prints.") from error
+    with _access(config) as (access, _):
+        broken = access.broken_at(seen)
+    typer.echo(json.dumps({"whole": broken is None, "broken_at": broken}))
+    raise typer.Exit(0 if broken is None else 1)

@@ -1,0 +1,241 @@
+"""Access in SQL: accounts with their credentials, consents, and the chained record."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Engine, select, update
+from sqlalchemy.exc import IntegrityError
+
+from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry
+from cloud_bridge.access.consent import Consent, consented, parse_recipient
+from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
+from cloud_bridge.access.passwords import Credentials, sign_in
+from cloud_bridge.store import access_schema, schema
+from cloud_bridge.store.engine import reading
+from wire_format.errors import Rejected
+
+
+class SqlAccess:
+    """What access keeps. Every method is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- accounts ---
+
+    def add_account(self, account: Account, credentials: Credentials, now: dt.datetime) -> None:
+        """Add an account; raises `Rejected` if the name is taken."""
+        values = {**_account_columns(account), **asdict(credentials), "created_at": now}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(access_schema.account.insert().values(name=account.name, **values))
+        except IntegrityError as error:
+            raise Rejected(f"There is an account {account.name} already: choose another name.") from error
+
+    def account(self, name: str) -> Account | None:
+        """Return an account; None if there is none."""
+        row = self._row(name)
+        return None if row is None else _account(row)
+
+    def accounts(self) -> list[Account]:
+        """Return every account by name."""
+        table = access_schema.account
+        with reading(self._engine) as connection:
+            return [_account(row) for row in connection.execute(select(table).order_by(table.c.name))]
+
+    def set_active(self, name: str, *, active: bool) -> None:
+        """Switch an account on or off; raises `Rejected` if there is none."""
+        self._change(name, {"active": active})
+
+    def set_credentials(self, name: str, credentials: Credentials) -> None:
+        """Give an account a new password and a new second factor; raises `Rejected` if there is none."""
+        self._change(name, asdict(credentials))
+
+    def sign_in(self, name: str, password: str, code: str, now: dt.datetime) -> Account | None:
+        """Return whose account it is, if password and code are right and it is active; None otherwise.
+
+        The attempt is counted in the same transaction: two at once do not make two guesses one.
+        """
+        table = access_schema.account
+        with self._engine.begin() as connection:
+            query = select(table).where(table.c.name == name).with_for_update()
+            row = connection.execute(query).one_or_none()
+            inside, after = sign_in(None if row is None else _credentials(row), password, code, now)
+            if after is not None:
+                connection.execute(update(table).where(table.c.name == name).values(**asdict(after)))
+        return _account(row) if inside and row is not None and row.active else None
+
+    def _row(self, name: str) -> Any:  # noqa: ANN401 - a row
+        table = access_schema.account
+        with reading(self._engine) as connection:
+            return connection.execute(select(table).where(table.c.name == name)).one_or_none()
+
+    def _change(self, name: str, values: dict[str, Any]) -> None:
+        table = access_schema.account
+        with self._engine.begin() as connection:
+            changed = connection.execute(update(table).where(table.c.name == name).values(**values))
+        if changed.rowcount == 0:
+            raise Rejected(f"There is no account {name}: `cloud-bridge account list` shows them.")
+
+    # --- consent ---
+
+    def give_consent(  # noqa: PLR0913 - a consent has these parts
+        self,
+        patient: str,
+        to: str,
+        data: DataType,
+        *,
+        text_version: str,
+        by: str,
+        now: dt.datetime,
+        valid_from: dt.datetime | None = None,
+        valid_until: dt.datetime | None = None,
+    ) -> UUID:
+        """Record a consent and return its id; raises `Rejected` for an unknown patient or recipient."""
+        consent_id = uuid4()
+        with self._engine.begin() as connection:
+            known = select(schema.patient.c.id).where(schema.patient.c.id == patient)
+            if connection.execute(known).first() is None:
+                raise Rejected(f"There is no patient {patient}: enrol the home first.")
+            connection.execute(
+                access_schema.consent.insert().values(
+                    id=consent_id,
+                    patient=patient,
+                    to=parse_recipient(to),
+                    data=data.value,
+                    text_version=text_version,
+                    valid_from=valid_from or now,
+                    valid_until=valid_until,
+                    given_by=by,
+                    given_at=now,
+                )
+            )
+        return consent_id
+
+    def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
+        """Withdraw every consent of a patient to somebody for one kind of data; return how many that were."""
+        table = access_schema.consent
+        mine = (table.c.patient == patient) & (table.c.to == to) & (table.c.data == data.value)
+        with self._engine.begin() as connection:
+            changed = connection.execute(
+                update(table)
+                .where(mine, table.c.withdrawn_at.is_(None))
+                .values(withdrawn_at=now, withdrawn_by=by)
+            )
+        return changed.rowcount
+
+    def consents(self, patient: str) -> list[Consent]:
+        """Return every consent that a patient ever gave, oldest first."""
+        table = access_schema.consent
+        query = select(table).where(table.c.patient == patient).order_by(table.c.given_at, table.c.id)
+        with reading(self._engine) as connection:
+            return [_consent(row) for row in connection.execute(query)]
+
+    def subject(self, patient: str, now: dt.datetime) -> Subject:
+        """Return what decisions about a patient stand on at this moment."""
+        table = schema.patient
+        with reading(self._engine) as connection:
+            row = connection.execute(select(table).where(table.c.id == patient)).one_or_none()
+        if row is None:
+            return Subject(patient)
+        team = frozenset({row.nurse_value, row.physician_value})
+        holds = consented(self.consents(patient), now)
+        return Subject(patient, team, frozenset({row.organization_value}), holds)
+
+    # --- the record ---
+
+    def record(self, question: Question, answer: Answer, now: dt.datetime) -> Entry:
+        """Append a decision to the chain."""
+        table = access_schema.audit
+        with self._engine.begin() as connection:
+            query = select(table).order_by(table.c.number.desc()).limit(1).with_for_update()
+            last = connection.execute(query).one_or_none()
+            number, before = (1, BEGINNING) if last is None else (last.number + 1, last.digest)
+            one = entry(number, before, now, question, answer)
+            connection.execute(table.insert().values(**_audit_columns(one)))
+        return one
+
+    def entries(self, patient: str | None = None) -> Iterator[tuple[Entry, bytes]]:
+        """Yield entries by number, each with the hash that stands beside it; of one patient, or all."""
+        table = access_schema.audit
+        query = select(table).order_by(table.c.number)
+        if patient is not None:
+            query = query.where(table.c.patient == patient)
+        with reading(self._engine) as connection:
+            for row in connection.execute(query):
+                yield _entry(row), row.digest
+
+    def broken_at(self, head: bytes | None = None) -> int | None:
+        """Return the first entry that is not as it was written; None if the whole chain holds."""
+        return broken_at(self.entries(), head)
+
+
+def _account_columns(account: Account) -> dict[str, Any]:
+    return {
+        "role": account.role.value,
+        "organization": account.organization,
+        "patients": json.dumps(sorted(account.patients)),
+        "active": account.active,
+    }
+
+
+def _account(row: Any) -> Account:  # noqa: ANN401 - a row
+    patients = frozenset(json.loads(row.patients))
+    return Account(row.name, Role(row.role), row.organization, row.active, patients)
+
+
+def _credentials(row: Any) -> Credentials:  # noqa: ANN401 - a row
+    return Credentials(row.password_hash, row.secret, row.last_step, row.failures, row.locked_until)
+
+
+def _consent(row: Any) -> Consent:  # noqa: ANN401 - a row
+    return Consent(
+        row.id,
+        row.patient,
+        row.to,
+        DataType(row.data),
+        row.text_version,
+        row.valid_from,
+        row.valid_until,
+        row.given_by,
+        row.given_at,
+        row.withdrawn_by,
+        row.withdrawn_at,
+    )
+
+
+def _audit_columns(one: Entry) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "at": one.at,
+        "account": one.account,
+        "role": one.role,
+        "action": one.action.value,
+        "patient": one.patient,
+        "data": None if one.data is None else one.data.value,
+        "allowed": one.allowed,
+        "policies": json.dumps(one.policies),
+        "reason": one.reason,
+        "before": one.before,
+        "digest": one.digest,
+    }
+
+
+def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row
+    return Entry(
+        row.number,
+        row.at,
+        row.account,
+        row.role,
+        Action(row.action),
+        row.patient,
+        None if row.data is None else DataType(row.data),
+        row.allowed,
+        tuple(json.loads(row.policies)),
+        row.reason,
+        row.before,
+    )

@@ -1,0 +1,60 @@
+"""The tables of access: accounts, consents, and the chained record of who read what."""
+
+from typing import Final
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, Uuid
+
+from cloud_bridge.store.schema import UtcTime, metadata
+
+ACCOUNT_NAME: Final = 64
+
+account = Table(  # named by the staff number that the hospital's system knows
+    "account",
+    metadata,
+    Column("name", String(ACCOUNT_NAME), primary_key=True),
+    Column("role", String(32), nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("patients", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("last_step", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("locked_until", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+consent = Table(  # given and withdrawn by one act each; nothing is overwritten but the withdrawal
+    "consent",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("patient", ForeignKey("patient.id"), nullable=False),
+    Column("to", Text, nullable=False),
+    Column("data", String(32), nullable=False),
+    Column("text_version", Text, nullable=False),
+    Column("valid_from", UtcTime, nullable=False),
+    Column("valid_until", UtcTime),
+    Column("given_by", Text, nullable=False),
+    Column("given_at", UtcTime, nullable=False),
+    Column("withdrawn_by", Text),
+    Column("withdrawn_at", UtcTime),
+    Index("consent_patient", "patient"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("account", String(ACCOUNT_NAME), nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("patient", String(64)),
+    Column("data", String(32)),
+    Column("allowed", Boolean, nullable=False),
+    Column("policies", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("before", LargeBinary(32), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Index("audit_patient", "patient", "at"),
+)
