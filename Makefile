@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check storm fuzz bench docs lock clean
+.PHONY: help demo test test-vm check storm fuzz bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -18,6 +18,9 @@ demo: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-demo ## Watch one re
 
 test: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/cwt $(STAMPS)/debian-test ## Prove everything
 	@scripts/test.sh
+
+test-vm: $(STAMPS)/venv $(STAMPS)/debian-vm ## A real kernel, bluetoothd and bleak in a virtual machine (NAMES=...: only these)
+	@$(BIN)/python -m tests.vm.run $(NAMES)
 
 check: $(STAMPS)/venv ## Lint, types, import directions, shape, units, extras
 	@scripts/check.sh
@@ -71,7 +74,9 @@ $(STAMPS)/bench: requirements/bench.txt | $(STAMPS)/python
 	@.venv-bench/bin/python $(PIP) -r requirements/bench.txt
 	@touch $@
 
-$(STAMPS)/debian-demo $(STAMPS)/debian-test: $(STAMPS)/debian-%: scripts/debian.sh
+$(STAMPS)/debian-vm $(STAMPS)/debian-test: scripts/vm/prepare.sh scripts/vm/make_initrd.py scripts/vm/init $(STAMPS)/venv
+
+$(STAMPS)/debian-demo $(STAMPS)/debian-test $(STAMPS)/debian-vm: $(STAMPS)/debian-%: scripts/debian.sh
 	@mkdir -p $(STAMPS)
 	@scripts/debian.sh $*
 	@touch $@

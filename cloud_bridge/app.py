@@ -30,6 +30,7 @@ from cloud_bridge.ingest import Ingest
 from cloud_bridge.intake_loop import IntakeLoop
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.replies import Replies
+from cloud_bridge.rules.programme import check_setting
 from cloud_bridge.steps import Step, StepObserver, nobody
 from cloud_bridge.store.influx import InfluxSink
 from cloud_bridge.store.sql import SqlStore
@@ -60,7 +61,14 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
 
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     claim_lasts = dt.timedelta(seconds=config.claim_s)
-    return SqlStore(config.database_url, sealer, config.destinations, config.staff_language, claim_lasts)
+    return SqlStore(
+        config.database_url,
+        sealer,
+        config.destinations,
+        config.staff_language,
+        claim_lasts,
+        zone=config.zone,
+    )
 
 
 @dataclass(slots=True)
@@ -139,6 +147,8 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
     """Put a bridge together; raises `Misconfigured` for what a human must correct first."""
     keys = read_private(config.keys.bridge, BridgeKeys)
     store = open_store(config, keys)
+    for own in store.registry.own_parameters():
+        check_setting(own)
     wakes = _Wakes()
     ingest = Ingest(store.intake, store.registry, keys.by_id, utc_now, observer)
     deliveries = DeliveryLoop(store.deliveries, connectors, utc_now, observer, log=log)

@@ -11,11 +11,14 @@ import typer
 
 from cloud_bridge import config as configuration
 from cloud_bridge.page_links import PageLinks
+from cloud_bridge.rule_commands import commands
 from service_kit.key_files import read_private, write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
 from wire_format.keys import BridgeKeys, Kem
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+app.add_typer(commands, name="rules")
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 

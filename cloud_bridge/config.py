@@ -182,6 +182,15 @@ class InfluxSection(Section):
         return secret(self.token_file, "influx.token_file") or ""
 
 
+def known_zone(value: str) -> str:
+    """Return the name of a time zone; `ValueError` if there is none of that name."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("write an IANA time zone, as Asia/Shanghai") from error
+    return value
+
+
 class Config(Section):
     """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form.
 
@@ -212,11 +221,7 @@ class Config(Section):
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("write an IANA time zone, as Asia/Shanghai") from error
-        return value
+        return known_zone(value)
 
     @property
     def database_url(self) -> str:

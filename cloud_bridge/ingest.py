@@ -23,6 +23,9 @@ from uuid import UUID
 import structlog
 
 from cloud_bridge.judge import judge
+from cloud_bridge.rules.base import GATEWAY
+from cloud_bridge.rules.programme import silent_from
+from cloud_bridge.rules.technical import concerns_equipment
 from cloud_bridge.steps import Step, StepObserver, nobody
 from cloud_bridge.store.base import InboxMessage, Registry
 from cloud_bridge.store.intake import Intake, IntakeTransaction
@@ -178,7 +181,16 @@ class Ingest:
         subjects = transaction.refold(touched, revised={*revised, *repeated}, now=now)
         for subject in sorted(subjects | transaction.after_enrolment(opened.header.gateway, now)):
             judge(transaction, subject, now, touched)
+        self._look_at_equipment(transaction, opened, now)
         return revised
+
+    def _look_at_equipment(self, transaction: IntakeTransaction, opened: Opened, now: dt.datetime) -> None:
+        """Judge a home's equipment if something was said of it; else only note that the home was heard."""
+        gateway = opened.header.gateway
+        if any(map(concerns_equipment, opened.items)) or transaction.watches(gateway):
+            judge(transaction, f"{GATEWAY}{gateway}", now)
+        else:
+            transaction.set_timer(f"{GATEWAY}{gateway}", silent_from(now))
 
 
 def _check_origin(items: Iterable[Item], gateway: str) -> None:

@@ -1,19 +1,35 @@
-"""Judging a subject: findings of every rule over what is stored now, against the alerts there are."""
+"""Judging a subject: findings of its rules over what is stored now, against the alerts there are.
+
+New findings open an item. One that came true more than a day ago opens it as late: it is shown and due, but
+as routine, whatever its severity; one from before the window is history and opens nothing. Changed findings
+revise their item; those that late data undid, and those that are over, are closed in sight.
+"""
 
 import datetime as dt
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 from uuid import UUID
 
-from cloud_bridge.alerts import DUE_WITHIN, Alert, AlertState, raises, step
-from cloud_bridge.rules.base import Finding, Reading, Settings
-from cloud_bridge.rules.blood_pressure import closes_at
-from cloud_bridge.rules.catalogue import RULES
+from cloud_bridge.alerts import WINDOW, Alert, AlertState, Timeliness, opened, revised, step, timeliness
+from cloud_bridge.rules.base import GATEWAY, Finding, Reading, Settings, Standing
+from cloud_bridge.rules.catalogue import LASTING
+from cloud_bridge.rules.episodes import soonest
+from cloud_bridge.rules.programme import TECHNICAL, programme, rules_of
+from cloud_bridge.rules.technical import Sign
+from wire_format.identity import content_hash
 
-WINDOW: Final = dt.timedelta(days=14)
-"""How far back rules look."""
+Contents = tuple[tuple[UUID, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a finding stood on beside what it names, to find it again. `contents` pairs ids and hashes."""
+
+    rule_set: bytes
+    settings: Settings
+    contents: Contents
 
 
 class JudgingTransaction(Protocol):
@@ -23,8 +39,16 @@ class JudgingTransaction(Protocol):
         """Return a subject's readings."""
         ...
 
+    def last_before(self, subject: str, since: dt.datetime) -> list[Reading]:
+        """Return a subject's newest reading of each quantity before a moment."""
+        ...
+
+    def signs_of(self, gateway: str, since: dt.datetime) -> list[Sign]:
+        """Return the signs from a home's equipment, and the last one before `since` that it was heard."""
+        ...
+
     def settings_of(self, subject: str) -> Settings:
-        """Return a patient's own thresholds."""
+        """Return what is agreed for a subject."""
         ...
 
     def alerts_of(self, subject: str) -> list[Alert]:
@@ -35,12 +59,8 @@ class JudgingTransaction(Protocol):
         """Return when the first of some readings was, of those that are the subject's; None if none is."""
         ...
 
-    def save_alert(self, alert: Alert, gateway: str, what: str, now: dt.datetime) -> None:
+    def save_alert(self, alert: Alert, what: str, now: dt.datetime, basis: Basis | None = None) -> None:
         """Write a revision of an alert."""
-        ...
-
-    def gateway_of(self, finding: Finding) -> str:
-        """Return the home that a finding came from."""
         ...
 
     def set_timer(self, subject: str, due_at: dt.datetime | None) -> None:
@@ -48,85 +68,143 @@ class JudgingTransaction(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found of a subject, by what, and which alerts this decides upon."""
+
+    found: dict[UUID, Finding]
+    live: list[Alert]
+    wakes: dt.datetime | None
+    settings: Settings
+    contents: dict[UUID, bytes]
+
+
 def judge(
     transaction: JudgingTransaction, subject: str, now: dt.datetime, touched: AbstractSet[UUID] = frozenset()
 ) -> None:
     """Bring a subject's alerts up to what the rules find now; `touched` are readings that were changed.
 
-    New findings open an item (old ones open none), changed ones revise it, and those that late data undid
-    are withdrawn, visibly. An alert of which nothing changed is never withdrawn for its age alone.
+    An alert of which nothing changed is never withdrawn for its age alone.
     """
     known = {alert.alert_id: alert for alert in transaction.alerts_of(subject)}
-    readings, live = _in_sight(transaction, subject, now - WINDOW, known.values(), touched)
-    settings = transaction.settings_of(subject)
-    found = {f.finding_id: f for rule in RULES for f in rule.findings(readings, settings, now)}
-    by_id = {reading.id: reading for reading in readings}
-    for finding in sorted(found.values(), key=lambda f: (f.since, f.finding_id)):
-        changed = _changed(finding, known.get(finding.finding_id), by_id, now)
+    if subject.startswith(GATEWAY):
+        look = _at_signs(transaction, subject, now, known)
+    else:
+        look = _at_readings(transaction, subject, now, known, touched)
+    for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
+        changed = _changed(finding, known.get(finding.finding_id), now)
         if changed is not None:
-            transaction.save_alert(changed, transaction.gateway_of(finding), _what(changed), now)
-    for alert in live:
-        if alert.alert_id not in found:
+            transaction.save_alert(changed, _what(changed), now, _basis(finding, look))
+    for alert in look.live:
+        if alert.alert_id not in look.found:
             gone = replace(alert, state=step(alert.state, AlertState.WITHDRAWN), revision=alert.revision + 1)
-            transaction.save_alert(gone, transaction.gateway_of(alert.finding), "withdrawn", now)
-    transaction.set_timer(subject, _next(readings, settings, now))
+            transaction.save_alert(gone, "withdrawn", now)
+    transaction.set_timer(subject, look.wakes)
+
+
+def _at_readings(
+    transaction: JudgingTransaction,
+    subject: str,
+    now: dt.datetime,
+    known: dict[UUID, Alert],
+    touched: AbstractSet[UUID],
+) -> _Look:
+    settings = transaction.settings_of(subject)
+    rules = rules_of(settings)
+    # What is decided upon began within the window; to find it, rules look back further.
+    reach = now - WINDOW - max((rule.reach(settings) for rule in rules), default=dt.timedelta())
+    readings, live = _in_sight(transaction, subject, (reach, now - WINDOW), known.values(), touched)
+    first = min((_moment(r) for r in readings), default=reach)
+    if settings.programmes:
+        readings += transaction.last_before(subject, min(first, reach))
+    found: dict[UUID, Finding] = {}
+    for rule in rules:
+        for finding in rule.findings(readings, settings, now):
+            found.setdefault(finding.finding_id, finding)
+    wakes = soonest(*(rule.wakes(readings, settings, now) for rule in rules))
+    contents = {r.id: content_hash(r.measurement) for r in readings} if found else {}
+    return _Look(found, live, wakes, settings, contents)
+
+
+def _at_signs(
+    transaction: JudgingTransaction, subject: str, now: dt.datetime, known: dict[UUID, Alert]
+) -> _Look:
+    settings, rules = transaction.settings_of(subject), programme(TECHNICAL).technical
+    since = now - max(rule.reach(settings) for rule in rules)
+    signs = transaction.signs_of(subject.removeprefix(GATEWAY), since)
+    found = {f.finding_id: f for rule in rules for f in rule.findings(signs, settings, now)}
+    live = [a for a in known.values() if a.state is not AlertState.WITHDRAWN and a.finding.since >= since]
+    wakes = soonest(*(rule.wakes(signs, settings, now) for rule in rules))
+    return _Look(found, live, wakes, settings, {})
 
 
 def _in_sight(
     transaction: JudgingTransaction,
     subject: str,
-    since: dt.datetime,
+    sight: tuple[dt.datetime, dt.datetime],
     alerts: Iterable[Alert],
     touched: AbstractSet[UUID],
 ) -> tuple[list[Reading], list[Alert]]:
     """Return the readings to judge, and the alerts not withdrawn that they decide upon.
 
-    These are the alerts that began within the window, or stand on a reading in it or on a touched one. The
-    window reaches back to their first reading: otherwise a run that goes on would lose its beginning, and
-    with it its identity, and would be raised anew every day.
+    These are the alerts that began within the window, or stand on a reading in it or on a touched one, or
+    last until something comes. What is seen reaches back to their first reading: otherwise a run that goes
+    on would lose its beginning, and with it its identity, and would be raised anew every day.
     """
-    readings = transaction.readings_of(subject, since)
-    seen = {reading.id for reading in readings} | touched
+    reach, since = sight
+    readings = transaction.readings_of(subject, reach)
+    seen = {reading.id for reading in readings if _moment(reading) >= since} | touched
     live = [
         alert
         for alert in alerts
         if alert.state is not AlertState.WITHDRAWN
-        and (alert.finding.since >= since or not seen.isdisjoint(alert.finding.evidence))
+        and (
+            alert.finding.since >= since
+            or not seen.isdisjoint(alert.finding.evidence)
+            or (alert.finding.rule in LASTING and alert.state is not AlertState.COMPLETED)
+        )
     ]
     first = transaction.earliest({i for alert in live for i in alert.finding.evidence}, subject)
-    if first is not None and first < since:
+    if first is not None and first < reach:
         readings = transaction.readings_of(subject, first)
     return readings, live
 
 
-def _changed(
-    finding: Finding, known: Alert | None, readings: dict[UUID, Reading], now: dt.datetime
-) -> Alert | None:
+def _moment(reading: Reading) -> dt.datetime:
+    return reading.measurement.time.received_at if reading.measured is None else reading.measured.utc
+
+
+def _changed(finding: Finding, known: Alert | None, now: dt.datetime) -> Alert | None:
     """Return the alert's next revision, or None if nothing about it is new."""
+    over = finding.standing is Standing.RESOLVED
     if known is None:
-        if not raises(readings[finding.evidence[-1]], now):
-            return None
-        due = now + DUE_WITHIN[finding.severity]
-        return Alert(finding.finding_id, finding, AlertState.OPEN, 1, now, due)
-    if known.finding == finding and known.state is not AlertState.WITHDRAWN:
+        history = timeliness(finding, now) is Timeliness.HISTORY
+        return None if over or history else opened(finding, now)
+    if known.state is AlertState.WITHDRAWN:
+        return None if over else _again(finding, known, now)
+    if known.finding == finding:
         return None
-    changed = replace(known, finding=finding, revision=known.revision + 1)
-    if known.state is not AlertState.WITHDRAWN:
-        return changed
-    # What came back is work again, from now on. Who saw it before stays in its history.
-    return replace(
-        changed,
-        state=step(known.state, AlertState.OPEN),
-        due_at=now + DUE_WITHIN[finding.severity],
-        acknowledged_at=None,
-        acknowledged_by=None,
-    )
+    if over:
+        state = step(known.state, AlertState.WITHDRAWN)
+        return replace(known, finding=finding, state=state, revision=known.revision + 1)
+    return revised(known, finding, now)
+
+
+def _again(finding: Finding, known: Alert, now: dt.datetime) -> Alert:
+    """Return what came back as work again, from now on. Who saw it before stays in its history."""
+    anew = opened(finding, now)
+    state = step(known.state, AlertState.OPEN)
+    return replace(anew, state=state, revision=known.revision + 1, raised_at=known.raised_at)
+
+
+def _basis(finding: Finding, look: _Look) -> Basis | None:
+    if finding.programme == TECHNICAL:
+        return None  # signs are looked up where they are kept, not replayed
+    contents = tuple((i, look.contents[i]) for i in finding.evidence)
+    return Basis(programme(finding.programme).digest, look.settings, contents)
 
 
 def _what(alert: Alert) -> str:
-    return "raised" if alert.revision == 1 else alert.finding.standing.value
-
-
-def _next(readings: list[Reading], settings: Settings, now: dt.datetime) -> dt.datetime | None:
-    due = closes_at(readings, settings)
-    return due if due is not None and due > now else None
+    if alert.revision == 1:
+        return "raised_late" if alert.late else "raised"
+    return alert.finding.standing.value

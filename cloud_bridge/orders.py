@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from cloud_bridge.alerts import Alert
 from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
-from cloud_bridge.rules.base import Finding
-from cloud_bridge.rules.programme import sentence
+from cloud_bridge.rules.base import Queue
+from cloud_bridge.rules.programme import common, say
 
 
-def reason_line(finding: Finding, language: str) -> str:
-    """Return why, in one line."""
-    values = dict(finding.reason)
-    return sentence(language, f"reason_{values['text']}", values)
+def reason_line(alert: Alert, language: str) -> str:
+    """Return why, in one line; that it came late is part of it."""
+    reason = say(alert.finding, language, "reason")
+    return common(language, "late", {"reason": reason}) if alert.late else reason
 
 
 def alert_order(
@@ -21,9 +21,13 @@ def alert_order(
     gateway: Gateway,
     staff_language: str,
 ) -> AlertOrder:
-    """Return an alert as an order. Staff read their language, the patient theirs, without a diagnosis."""
-    family = dict(alert.finding.reason)["text"].split("_")[0]
-    reason = reason_line(alert.finding, staff_language)
+    """Return an alert as an order. Staff read their language, the patient theirs, without a diagnosis.
+
+    What came late says nothing to the patient: "measure again now" would be about another day. What is asked
+    of the patient alone is no work for anybody else.
+    """
+    finding, reason = alert.finding, reason_line(alert, staff_language)
+    clinical = finding.queue is Queue.CLINICAL
     said = {"reason": reason}
     return AlertOrder(
         alert=alert,
@@ -31,7 +35,7 @@ def alert_order(
         care=care,
         gateway=gateway,
         reason=reason,
-        work=sentence(staff_language, f"work_{family}", said),
-        physician_text=sentence(staff_language, f"physician_{family}", said),
-        patient_text=sentence(care.language, f"patient_{family}", said),
+        work=say(finding, staff_language, "work") if clinical else None,
+        physician_text=say(finding, staff_language, "physician", said) if clinical else None,
+        patient_text=None if alert.late else say(finding, care.language, "patient"),
     )

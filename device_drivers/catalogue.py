@@ -8,8 +8,22 @@ from pydantic import BaseModel
 
 from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.driver import AdvertDriver, AnyDriver, Driver, SerialDriver
+from device_drivers.drivers.beurer_scale import BeurerScale
 from device_drivers.drivers.gatt_push import GattPush
 from device_drivers.drivers.gatt_racp import GattRacp
+from device_drivers.drivers.microlife import Microlife
+from device_drivers.drivers.omron_eeprom import OmronEeprom
+from device_drivers.drivers.onetouch_ble import OneTouchBle
+from device_drivers.drivers.serial_codefree import CodeFree
+from device_drivers.drivers.serial_freestyle_lite import FreeStyleLite
+from device_drivers.drivers.serial_freestyle_optium import FreeStyleOptium
+from device_drivers.drivers.serial_taidoc import TaiDoc
+from device_drivers.drivers.serial_ultra2 import Ultra2
+from device_drivers.drivers.serial_ultraeasy import UltraEasy
+from device_drivers.drivers.transtek_scale import TranstekScale
+from device_drivers.drivers.weigh_in import MiScaleAdvert, MiScaleGatt
+from device_drivers.drivers.xiaomi_s400 import XiaomiS400
+from device_drivers.drivers.yonker import Yonker
 from device_drivers.information import Information
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile, load_profiles, long_uuid
@@ -20,9 +34,26 @@ D = TypeVar("D")
 DRIVERS: Final[Mapping[str, Driver]] = {
     "gatt_push": GattPush(),
     "gatt_racp": GattRacp(),
+    "omron_eeprom": OmronEeprom(),
+    "microlife": Microlife(),
+    "yonker": Yonker(),
+    "beurer_scale": BeurerScale(),
+    "mi_scale_gatt": MiScaleGatt(),
+    "onetouch_ble": OneTouchBle(),
+    "transtek_scale": TranstekScale(),
 }
-SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {}
-ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {}
+SERIAL_DRIVERS: Final[Mapping[str, SerialDriver]] = {
+    "serial_ultra2": Ultra2(),
+    "serial_ultraeasy": UltraEasy(),
+    "serial_freestyle_lite": FreeStyleLite(),
+    "serial_freestyle_optium": FreeStyleOptium(),
+    "serial_codefree": CodeFree(),
+    "serial_taidoc": TaiDoc(),
+}
+ADVERT_DRIVERS: Final[Mapping[str, AdvertDriver]] = {
+    "mi_scale_advert": MiScaleAdvert(),
+    "xiaomi_s400": XiaomiS400(),
+}
 
 _NAME: Final = 100
 _CONNECTED: Final = 1000
@@ -43,6 +74,7 @@ class Catalogue:
             check(profile)
         for name in enabled:
             self.named(name)
+        self._enabled = frozenset(enabled)
         self.on = {n: p for n, p in self.profiles.items() if p.on_by_default or n in enabled}
 
     def named(self, name: str) -> DeviceProfile:
@@ -58,15 +90,29 @@ class Catalogue:
 
         A profile that names the model beats one that asks for services only. `known` is what the device
         said of itself, now or at an earlier visit; without it profiles that ask for a model or a firmware do
-        not fit, unless nothing else does and their way of connecting is the same. Raises `Misconfigured` if
-        two fit equally well: reading a device in the wrong way is worse than not reading it.
+        not fit, unless nothing else does and their way of connecting is the same (of those at least that the
+        configuration names). Raises `Misconfigured` if two fit equally well: reading a device in the wrong
+        way is worse than not reading it.
         """
         found = self._best(sighting, known)
         if found is None and known is None:
             unasked = [p for p in self.on.values() if p.match.needs_connection and on_air(p, sighting)]
-            if len({p.link.model_dump_json() for p in unasked}) == 1:
-                return unasked[0]
+            named = [p for p in unasked if p.name in self._enabled]
+            return _alike(unasked) or _alike(named)
         return found
+
+    def confirmed(self, sighting: Sighting, said: Information, guess: DeviceProfile) -> DeviceProfile:
+        """Return the profile of a device that was connected to as `guess`, now that it said what it is.
+
+        Raises `Misconfigured` if the guess was for other models and no profile fits this one.
+        """
+        found = self.match(sighting, said)
+        if found is None and guess.match.needs_connection:
+            raise Misconfigured(
+                f"There is no profile for the model {said.model!r} with firmware {said.firmware!r}; "
+                f"{guess.name} is for {', '.join(guess.match.models) or 'another firmware'}. It was not read."
+            )
+        return found or guess
 
     def _best(self, sighting: Sighting, known: Information | None) -> DeviceProfile | None:
         fits = [(rank(profile, sighting, known), profile) for profile in self.on.values()]
@@ -78,6 +124,11 @@ class Catalogue:
         Adapters are shared by makers: which of them it is, the meter must be asked.
         """
         return tuple(p for p in self.on.values() if usb_id in p.match.usb)
+
+
+def _alike(profiles: list[DeviceProfile]) -> DeviceProfile | None:
+    """Return the first of profiles that connect in one way; None if there is none, or they differ."""
+    return profiles[0] if len({p.link.model_dump_json() for p in profiles}) == 1 else None
 
 
 def _winner(fits: list[tuple[int, DeviceProfile]], what: str) -> DeviceProfile | None:
@@ -100,7 +151,8 @@ def on_air(profile: DeviceProfile, sighting: Sighting) -> int:
     named = any(fnmatchcase(sighting.name or "", glob) for glob in match.names)
     if match.names and not named:
         return 0
-    return len(services) + len(data) + (match.company is not None) + (_NAME if named else 0)
+    # A vendor that puts data beside a service says more of itself than one that names the service.
+    return len(services) + 2 * len(data) + (match.company is not None) + (_NAME if named else 0)
 
 
 def rank(profile: DeviceProfile, sighting: Sighting, known: Information | None = None) -> int:

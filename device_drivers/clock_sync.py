@@ -29,11 +29,16 @@ def clock_zone(visit: Visit) -> int:
 
 
 def compared(
-    shown: DateTime, before: GatewayTime, after: GatewayTime, zone_offset_minutes: int
+    shown: DateTime,
+    before: GatewayTime,
+    after: GatewayTime,
+    zone_offset_minutes: int,
+    resolution_ms: int = RESOLUTION_MS,
 ) -> ClockComparison | None:
     """Return how far a clock is ahead that showed `shown` between two moments of the gateway.
 
-    None if the device states no date, or the gateway does not know the time.
+    None if the device states no date, or the gateway does not know the time. `resolution_ms` is the coarser
+    of what the clock and what the device's records count in.
     """
     stated = None if shown.unknown else shown.stated
     device_utc = None if stated is None else from_local(stated, zone_offset_minutes)
@@ -41,7 +46,7 @@ def compared(
         return None
     asked = (after.utc - before.utc) // _MS
     offset = (device_utc - before.utc) // _MS
-    return ClockComparison(offset, asked + before.uncertainty_ms + RESOLUTION_MS)
+    return ClockComparison(offset, asked + before.uncertainty_ms + resolution_ms)
 
 
 def must_be_set(visit: Visit, comparison: ClockComparison | None) -> bool:
@@ -60,8 +65,8 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     the one from before setting: what the device stored, it stored under its old clock.
     """
     rules = visit.profile.clock
-    name = None if rules.characteristic is None else long_uuid(rules.characteristic)
-    if name is None or name not in link.characteristics():
+    name = _offered(link, visit)
+    if name is None:
         return None
     comparison = None
     if rules.readable:
@@ -78,6 +83,13 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     if must_be_set(visit, comparison):
         await _set_clock(link, visit, name)
     return comparison
+
+
+def _offered(link: GattLink, visit: Visit) -> str | None:
+    """Return the characteristic of the clock that this device has; None if it has none."""
+    rules = visit.profile.clock
+    places = () if rules.characteristic is None else (rules.characteristic, *rules.elsewhere)
+    return next((long_uuid(name) for name in places if long_uuid(name) in link.characteristics()), None)
 
 
 async def _shown(link: GattLink, visit: Visit, name: str) -> DateTime | None:

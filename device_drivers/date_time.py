@@ -2,11 +2,37 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from wire_format.errors import MalformedPacket
 
 LENGTH: Final = 7
+
+
+class Stamp(Protocol):
+    """What a device stamps on a reading, in whatever form it counts its time."""
+
+    def __bytes__(self) -> bytes: ...
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the device says that it does not know the time."""
+        ...
+
+    @property
+    def stated(self) -> dt.datetime | None:
+        """The moment as naive digits; None if unknown or in no calendar."""
+        ...
+
+    @property
+    def zone_minutes(self) -> int | None:
+        """The offset from UTC of these digits; None if the device does not say it: the profile does."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The moment as text: distinct moments give distinct text."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +51,17 @@ class DateTime:
         """Encode the digits of a naive moment, without its fraction of a second."""
         rest = (moment.month, moment.day, moment.hour, moment.minute, moment.second)
         return cls(moment.year.to_bytes(2, "little") + bytes(rest))
+
+    @classmethod
+    def from_digits(cls, *digits: int) -> Self:
+        """Keep year, month, day, hours, minutes, seconds as a device gave them, in a calendar or not.
+
+        Raises `MalformedPacket` for what no seven bytes hold.
+        """
+        try:
+            return cls(digits[0].to_bytes(2, "little") + bytes(digits[1:]))
+        except (ValueError, OverflowError):
+            raise MalformedPacket("The digits of a clock are beyond all calendars.") from None
 
     def __bytes__(self) -> bytes:
         return self.raw
@@ -47,6 +84,11 @@ class DateTime:
             return dt.datetime(*self.digits)  # noqa: DTZ001 - a device clock has no zone
         except ValueError:
             return None
+
+    @property
+    def zone_minutes(self) -> int | None:
+        """None: a Date Time does not say its zone."""
+        return None
 
     @property
     def text(self) -> str:

@@ -3,13 +3,20 @@
 The table is the only place where a characteristic meets its decoder.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from device_drivers.date_time import DateTime
-from device_drivers.medfloat import MedFloat
+from device_drivers.decoded import PLAIN, Decoded, component, judged, order_remarks, shape_remarks
+from device_drivers.decoding_streams import (
+    continuous_glucose,
+    continuous_oximetry,
+    enhanced_blood_pressure,
+    live_observation,
+    plx_status,
+    stored_observation,
+)
 from device_drivers.profile import Decode
 from device_drivers.quantities.blood_pressure import BloodPressureMeasurement, Layout
 from device_drivers.quantities.body import BodyCompositionMeasurement, WeightMeasurement
@@ -27,43 +34,25 @@ from wire_format.measurement import (
     Absent,
     BodyContext,
     Component,
-    Context,
     Failure,
     GlucoseContext,
     OximetryContext,
-    Remark,
     TemperatureContext,
 )
-from wire_format.nomenclature import NOMENCLATURE, Quantity, Term, Unit
-from wire_format.units import convert
+from wire_format.nomenclature import Quantity, Term, Unit
 
-PLAIN: Final = Decode()
-"""The rules of a device that keeps to its specification."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What one packet says. `sequence` and `offset_minutes` exist for records that a device numbers."""
-
-    quantity: Quantity
-    components: tuple[Component, ...]
-    context: Context | None = None
-    user: int | None = None
-    stamp: DateTime | None = None
-    failure: Failure | None = None
-    remarks: tuple[Remark, ...] = ()
-    sequence: int | None = None
-    offset_minutes: int | None = None
-    context_follows: bool = False
-    more_follows: bool = False
-
-
-def component(term: Term, unit: Unit, number: MedFloat) -> Component:
-    """Return a component of a medical float, or the reason why it is no value."""
-    value = number.value
-    if value is None:
-        return Component(term=term, unit=unit, absent=number.absent)
-    return Component(term=term, unit=unit, value=value)
+__all__ = [
+    "DECODERS",
+    "PLAIN",
+    "Decoded",
+    "Decoder",
+    "component",
+    "join",
+    "judged",
+    "order_remarks",
+    "shape_remarks",
+    "with_context",
+]
 
 
 def blood_pressure(data: bytes, decode: Decode) -> Decoded:
@@ -89,13 +78,6 @@ def blood_pressure(data: bytes, decode: Decode) -> Decoded:
         ),
         decode,
     )
-
-
-def order_remarks(parts: Sequence[Component]) -> tuple[Remark, ...]:
-    """Say if the diastolic pressure (second) is not below the systolic one (first)."""
-    systolic, diastolic = parts[0].value, parts[1].value
-    wrong = systolic is not None and diastolic is not None and diastolic >= systolic
-    return (Remark.DIASTOLIC_NOT_BELOW_SYSTOLIC,) if wrong else ()
 
 
 def glucose(data: bytes, decode: Decode) -> Decoded:
@@ -126,7 +108,7 @@ def glucose(data: bytes, decode: Decode) -> Decoded:
     )
 
 
-def with_context(decoded: Decoded, data: bytes) -> Decoded:
+def with_context(decoded: Decoded, data: bytes, decode: Decode = PLAIN) -> Decoded:
     """Return a glucose record with its 0x2A34 merged in; raises `MalformedPacket`."""
     packet = GlucoseMeasurementContext.from_bytes(data)
     if not isinstance(decoded.context, GlucoseContext):
@@ -139,13 +121,28 @@ def with_context(decoded: Decoded, data: bytes) -> Decoded:
         **_amounts(packet),
         **_exercise(packet),
     }
-    remarks = shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing)
-    return replace(
+    ketone = decode.ketone_meal is not None and packet.meal_code == decode.ketone_meal
+    reserved = packet.reserved_bits and not ketone
+    remarks = decoded.remarks + shape_remarks(reserved=reserved, trailing=packet.trailing)
+    merged = replace(
         decoded,
-        context=decoded.context.model_copy(update=said),
-        remarks=tuple(dict.fromkeys(decoded.remarks + remarks)),
+        context=decoded.context.model_copy(update=said | {"meal": None} if ketone else said),
+        remarks=tuple(dict.fromkeys(remarks)),
         context_follows=False,
     )
+    return _as_ketone(merged, decode) if ketone else merged
+
+
+def _as_ketone(decoded: Decoded, decode: Decode) -> Decoded:
+    """Return a record as the ketone that it is: tenths of mmol/L stand where mg/dL stand else (i-SENS)."""
+    (said,) = decoded.components
+    tenths = said.value if said.unit is Unit.MG_PER_DL else None
+    if tenths is None:
+        absent = said.absent or Absent.RESERVED_VALUE
+        part = Component(term=Term.KETONE, unit=Unit.MMOL_PER_L, absent=absent)
+    else:
+        part = Component(term=Term.KETONE, unit=Unit.MMOL_PER_L, value=tenths.scaleb(-1))
+    return judged(replace(decoded, components=(part,)), decode)
 
 
 def _nibbles(packet: GlucoseMeasurementContext) -> dict[str, int | None]:
@@ -199,7 +196,7 @@ def body_composition(data: bytes, decode: Decode) -> Decoded:
     return judged(
         Decoded(
             Quantity.BODY_COMPOSITION,
-            packet.components(),
+            packet.components(decode.mass_resolution),
             context=BodyContext(),
             user=packet.user_id,
             stamp=packet.time_stamp,
@@ -256,18 +253,16 @@ def oximetry(data: bytes, decode: Decode) -> Decoded:
     ]
     if packet.pulse_amplitude is not None:
         parts.append(component(Term.PULSE_AMPLITUDE_INDEX, Unit.PERCENT, packet.pulse_amplitude))
-    return judged(
-        Decoded(
-            Quantity.PULSE_OXIMETRY,
-            tuple(parts),
-            context=OximetryContext(
-                measurement_status_bits=packet.measurement_status, sensor_status_bits=packet.sensor_status
-            ),
-            stamp=None if packet.clock_not_set else packet.time_stamp,
-            remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
+    decoded = Decoded(
+        Quantity.PULSE_OXIMETRY,
+        tuple(parts),
+        context=OximetryContext(
+            measurement_status_bits=packet.measurement_status, sensor_status_bits=packet.sensor_status
         ),
-        decode,
+        stamp=None if packet.clock_not_set else packet.time_stamp,
+        remarks=shape_remarks(reserved=packet.reserved_bits, trailing=packet.trailing),
     )
+    return judged(plx_status(decoded, packet.measurement_status), decode)
 
 
 Decoder = Callable[[bytes, Decode], Decoded]
@@ -279,38 +274,9 @@ DECODERS: Final[dict[str, Decoder]] = {
     "2A9C": body_composition,
     "2A1C": temperature,
     "2A5E": oximetry,
+    "2B34": enhanced_blood_pressure,
+    "2A5F": continuous_oximetry,
+    "2AA7": continuous_glucose,
+    "2B8B": live_observation,
+    "2BDD": stored_observation,
 }
-
-
-def shape_remarks(*, reserved: bool, trailing: bytes) -> tuple[Remark, ...]:
-    """Say what of a packet's form a reader must know."""
-    found = ((Remark.RESERVED_BITS, reserved), (Remark.TRAILING_BYTES, bool(trailing)))
-    return tuple(remark for remark, present in found if present)
-
-
-def judged(decoded: Decoded, decode: Decode) -> Decoded:
-    """Add what follows from the values alone: sentinels, no result at all, implausible values."""
-    components = tuple(_without_sentinel(part, decode) for part in decoded.components)
-    failure = decoded.failure
-    results = [c for c in components if c.absent not in {Absent.ABOVE_RANGE, Absent.BELOW_RANGE}]
-    if failure is None and results and all(c.value is None for c in components):
-        failure = Failure.NO_RESULT
-    remarks: tuple[Remark, ...] = tuple(r for r in decoded.remarks if r is not Remark.IMPLAUSIBLE)
-    if any(_implausible(part, decode) for part in components):
-        remarks = (*remarks, Remark.IMPLAUSIBLE)
-    return replace(decoded, components=components, failure=failure, remarks=remarks)
-
-
-def _without_sentinel(part: Component, decode: Decode) -> Component:
-    zero = part.value == 0 and part.term in decode.zero_is_absent
-    if zero or part.value in decode.absent.get(part.term, ()):
-        return Component(term=part.term, unit=part.unit, absent=Absent.NOT_MEASURED)
-    return part
-
-
-def _implausible(part: Component, decode: Decode) -> bool:
-    if part.value is None:
-        return False
-    row = NOMENCLATURE[part.term]
-    low, high = decode.plausible.get(part.term, (row.low, row.high))
-    return not low <= convert(part.value, part.unit, row.units[0]) <= high

@@ -8,7 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from device_drivers.date_time import DateTime
+from device_drivers.date_time import Stamp
 from device_drivers.profile import ClockWrite, DeviceProfile
 from wire_format.base import Utc
 from wire_format.measurement import ClockTrust, DeviceTime, Instant, Remark
@@ -48,14 +48,16 @@ def from_local(stated: dt.datetime, zone_offset_minutes: int) -> dt.datetime | N
         return None
 
 
-def usable(stamp: DateTime | None, profile: DeviceProfile) -> bool:
+def usable(stamp: Stamp | None, profile: DeviceProfile) -> bool:
     """Whether a time stamp can tell two readings apart: known, in a calendar, not a factory default."""
     stated = None if stamp is None or stamp.unknown else stamp.stated
-    default = profile.clock.factory_default
-    return stated is not None and (default is None or abs(stated - default) > _DAY)
+    default, unset_before = profile.clock.factory_default, profile.clock.unset_before
+    if stated is None or (unset_before is not None and stated < unset_before):
+        return False
+    return default is None or abs(stated - default) > _DAY
 
 
-def clock_remarks(stamp: DateTime | None, profile: DeviceProfile) -> tuple[Remark, ...]:
+def clock_remarks(stamp: Stamp | None, profile: DeviceProfile) -> tuple[Remark, ...]:
     """Say why a time stamp cannot be used; empty if it can."""
     if usable(stamp, profile):
         return ()
@@ -70,11 +72,16 @@ def device_time(  # noqa: PLR0913 - all that time depends on
     boot_id: object,
     zone_offset_minutes: int,
     *,
-    stamp: DateTime | None,
+    stamp: Stamp | None,
     offset_minutes: int | None = None,
     comparison: ClockComparison | None = None,
+    live_within_s: int | None = None,
 ) -> tuple[DeviceTime, tuple[Remark, ...]]:
-    """Return what is known of when, and the remarks that follow from it."""
+    """Return what is known of when, and the remarks that follow from it.
+
+    `live_within_s` is what the packet itself implies of its delay; the profile's word goes before it.
+    """
+    delay_s = live_within_s if profile.records.push_delay_s is None else profile.records.push_delay_s
     base = stamp.stated if stamp is not None and usable(stamp, profile) else None
     stated = None if base is None else _later(base, offset_minutes or 0)
     remarks = clock_remarks(stamp, profile)
@@ -82,7 +89,7 @@ def device_time(  # noqa: PLR0913 - all that time depends on
     if measured is not None and _ahead(measured, received):
         measured, trust, remarks = None, ClockTrust.NONE, (*remarks, Remark.CLOCK_AHEAD)
     if measured is None:
-        measured = _pushed(profile, received)
+        measured = _pushed(delay_s, received)
     time = DeviceTime.model_validate(
         {
             "received_at": received.utc,
@@ -95,9 +102,7 @@ def device_time(  # noqa: PLR0913 - all that time depends on
             "offset_minutes": offset_minutes,
             "clock_offset_ms": None if comparison is None else comparison.offset_ms,
             "zone_offset_minutes": zone_offset_minutes,
-            "push_delay_ms": None
-            if profile.records.push_delay_s is None
-            else profile.records.push_delay_s * 1000,
+            "push_delay_ms": None if delay_s is None else delay_s * 1000,
             "trust": trust,
             "measured": measured,
         }
@@ -146,9 +151,8 @@ def _ahead(measured: Instant, received: Received) -> bool:
     return measured.utc - received.utc > dt.timedelta(milliseconds=bound)
 
 
-def _pushed(profile: DeviceProfile, received: Received) -> Instant | None:
+def _pushed(delay_s: int | None, received: Received) -> Instant | None:
     """Date a reading by its arrival, if the device sends at once and the gateway knows the time."""
-    delay = profile.records.push_delay_s
-    if delay is None or received.uncertainty_ms is None:
+    if delay_s is None or received.uncertainty_ms is None:
         return None
-    return Instant(utc=received.utc, uncertainty_ms=delay * 1000 + received.uncertainty_ms)
+    return Instant(utc=received.utc, uncertainty_ms=delay_s * 1000 + received.uncertainty_ms)

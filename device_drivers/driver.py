@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from device_drivers.information import Information
 from device_drivers.link import AdvertLink, GattLink, SerialLink
 from device_drivers.profile import DeviceProfile
 from wire_format.base import Utc, Wire
@@ -23,7 +24,8 @@ Reading = Measurement | Undecodable | DeviceEvent
 class RecordCursor(Wire):
     """How far a device's own records have been fetched: the next fetch asks for what is newer.
 
-    `count` is the device's total at that visit; fewer at the next visit means that it was renumbered.
+    `count` is the device's total at that visit; fewer at the next visit means that it was renumbered. Where a
+    device numbers nothing, the two are what its driver knows the memory again by.
     """
 
     sequence: int
@@ -84,10 +86,20 @@ class Driver(Protocol):
 
 
 class SerialDriver(Protocol):
-    """One protocol family over a serial cable. See `Driver.collect` for what is raised."""
+    """One protocol family over a serial cable. See `Driver.collect` for what is raised.
+
+    In a visit `identify` comes first, then `collect` on the same link. No driver has a request that erases.
+    """
+
+    async def identify(self, link: SerialLink, profile: DeviceProfile) -> Information:
+        """Set the speed and ask, harmlessly, who is there; within a minute.
+
+        Raises `NoAnswer` if nobody answers, `MalformedPacket` if somebody of another family does.
+        """
+        ...
 
     async def collect(self, link: SerialLink, visit: Visit) -> None:
-        """Read what the meter has and commit it to `visit.sink`; never ask it to erase anything."""
+        """Read what the meter has and commit it to `visit.sink`."""
         ...
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_drivers.link import AttError, GattLink, uuid16
+from device_drivers.profile import Asking, Link
+from wire_format.measurement import DeviceIdentity
 
 MANUFACTURER: Final = uuid16(0x2A29)
 MODEL: Final = uuid16(0x2A24)
@@ -27,6 +29,13 @@ class Information:
 
 NOTHING_SAID: Final = Information(None, None, None, None, None)
 """Of a device that was never asked."""
+
+
+async def ask_information(link: GattLink, manners: Link, known: DeviceIdentity | None) -> Information:
+    """Read what there is, or return what is known where the profile wants it asked but once."""
+    if known is None or manners.ask_what_it_is is Asking.EACH_VISIT:
+        return await read_information(link)
+    return Information(known.maker, known.model, known.serial, None, known.system_id)
 
 
 async def read_information(link: GattLink) -> Information:

@@ -140,6 +140,13 @@ class Passkey(StrEnum):
     FIXED = "fixed"  # the same for every device of this kind: `fixed_passkey`
 
 
+class Asking(StrEnum):
+    """When the device is asked what it is (Device Information Service)."""
+
+    EACH_VISIT = "each_visit"
+    FIRST_VISIT = "first_visit"  # it bears few questions: its firmware is then not known at later visits
+
+
 class Link(_Part):
     """How to behave on the connection. `settle_ms` is waited after connecting, before anything is asked."""
 
@@ -148,6 +155,7 @@ class Link(_Part):
     passkey: Passkey = Passkey.NONE
     fixed_passkey: int | None = Field(default=None, ge=0, le=999_999)
     settle_ms: int = Field(default=0, ge=0, le=10_000)
+    ask_what_it_is: Asking = Asking.EACH_VISIT
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -215,6 +223,7 @@ class Records(_Part):
     end of its own. `push_delay_s` is said only of devices that send at once what they measured: within so
     many seconds; it dates readings that have no usable time of their own. `destructive`: the device forgets
     what was sent (or confirmed). `acknowledged`: it waits for the driver's answer before the next record.
+    `renumbered`: it numbers its records anew with each measurement: a number names none of them.
     """
 
     source: RecordSource = RecordSource.PUSH
@@ -226,6 +235,10 @@ class Records(_Part):
     order: RecordOrder = RecordOrder.UNKNOWN
     destructive: bool = False
     acknowledged: bool = False
+    every_s: int | None = Field(default=None, ge=1)
+    paired: bool = False
+    first_offered: bool = False
+    renumbered: bool = False
 
 
 class ClockWrite(StrEnum):
@@ -250,10 +263,13 @@ class Clock(_Part):
     `characteristic` is where it is read and written, in `layout` (see `device_drivers.clock_layouts`; vendor
     commands are a driver's own). `verify` reads it back after setting. `stated_uncertainty_s` is how far a
     clock is believed that could not be compared; `believed = false`: not at all. Times within a day of
-    `factory_default` are those of a clock never set.
+    `factory_default` are those of a clock never set, and so are all before `unset_before`: a clock that was
+    never set may run on from its default. `elsewhere`: other characteristics of the same clock, in other
+    firmware; the first that the device offers is used.
     """
 
     characteristic: Uuid | None = None
+    elsewhere: tuple[Uuid, ...] = ()
     layout: str = "current_time"
     zone: ClockZone = ClockZone.LOCAL
     readable: bool = True
@@ -263,13 +279,17 @@ class Clock(_Part):
     believed: bool = True
     stated_uncertainty_s: int = Field(default=900, ge=0)
     factory_default: LocalDigits | None = None
+    unset_before: LocalDigits | None = None
 
 
 class Decode(_Part):
     """Where the device departs from its specification's layout, or from what is plausible.
 
     `absent` are values that say "not measured", by term. `plausible` are narrower or wider bounds than
-    the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail.
+    the nomenclature's, by term, in its canonical unit. Reserved bits never make a reading fail. `derived` are
+    terms that the device works out without measuring: a packet with nothing but them is a placeholder.
+    `ketone_meal` is the meal code by which a meter says that a record is a ketone (tenths of mmol/L where
+    mg/dL stands else): a record whose context is missing is then not known to be glucose.
     """
 
     user_always: bool = False
@@ -277,7 +297,9 @@ class Decode(_Part):
     zero_is_absent: tuple[Term, ...] = ()
     absent: dict[Term, tuple[Decimal, ...]] = {}
     mass_resolution: Decimal | None = None
+    ketone_meal: int | None = Field(default=None, ge=0, le=255)
     plausible: dict[Term, tuple[Decimal, Decimal]] = {}
+    derived: tuple[Term, ...] = ()
 
 
 class Users(_Part):

@@ -63,6 +63,7 @@ async def carry_out(
     try:
         if profile.driver in SERIAL_DRIVERS:
             link = serial = SerialReplay(session, cut_after)
+            await serial_driver_of(profile).identify(serial, profile)
             await serial_driver_of(profile).collect(serial, visit)
         elif profile.driver in ADVERT_DRIVERS:
             link = adverts = AdvertReplay(session, cut_after)

@@ -3,24 +3,34 @@
 import asyncio
 import importlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from device_drivers.link import Sighting
 from edge_agent.ble_link import BleRadio
+from edge_agent.bluez_host import BluezHost
+from edge_agent.cables import Cables
 from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
-from edge_agent.config import Config, VirtualRadio
+from edge_agent.config import Config, SerialSection, VirtualRadio
+from edge_agent.control import Control, RadioHealth
+from edge_agent.control_line import CONTROL
+from edge_agent.home import Home
+from edge_agent.nearby import Nearby
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
+from edge_agent.pairing_desk import PairingDesk
 from edge_agent.profile_shelf import FOLDER, Shelf
 from edge_agent.publisher import Gateway, Publisher
+from edge_agent.radio_host import RadioHost
 from edge_agent.recording import NO_TAP, Tap
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
+from edge_agent.serial_visit import SerialVisitor
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step, StepObserver, nobody
-from edge_agent.visit import Home, Visitor
+from edge_agent.visit import Visitor
 from service_kit import key_files
 from service_kit.log import Log
 from service_kit.mqtt_line import Letter, MqttLine
@@ -44,15 +54,16 @@ _FORGET_EVERY: Final = 720  # rounds of housekeeping: an hour
 class Backends:
     """What bleak is to run on; None is what bleak itself chooses on Linux: BlueZ."""
 
+    host: RadioHost
     scanner: Any = None
     client: Any = None
     close: Callable[[], Awaitable[None]] | None = None
 
 
-async def open_radio(config: Config) -> Backends:
+async def open_radio(config: Config, log: Log) -> Backends:
     """Return BlueZ, or the virtual radio that the configuration names."""
     if not isinstance(config.radio, VirtualRadio):
-        return Backends()
+        return Backends(BluezHost.on_system_bus(log))
     module, _, name = VIRTUAL_RADIO.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)
@@ -67,7 +78,7 @@ async def open_radio(config: Config) -> Backends:
         raise Unreachable(
             f"The virtual radio {config.radio.virtual} does not answer: start it first."
         ) from error
-    return Backends(radio.scanner, radio.client, radio.close)
+    return Backends(radio, radio.scanner, radio.client, radio.close)
 
 
 def software_version() -> str:
@@ -90,6 +101,7 @@ class Agent:
     line: MqttLine
     home: Home
     log: Log
+    cables: SerialVisitor | None = None
     tap: Tap = NO_TAP
     shelf: Shelf | None = None
     _said: int = 0
@@ -102,19 +114,37 @@ class Agent:
         self._begin()
         try:
             async with asyncio.TaskGroup() as tasks:
-                scanner = Scanner(backends.scanner, self.log)
-                radio = BleRadio(backends.client, scanner, self.config.visits.connect_s, self.home.observer)
-                visitor = Visitor(self.home, self.tap.radio(radio), tasks.create_task)
-                scanner.heard = self.tap.heard(visitor.heard)
+                self._begin_radio(tasks, backends)
                 tasks.create_task(self._line())
                 tasks.create_task(self.publisher.run())
-                tasks.create_task(scanner.run())
+                if self.cables is not None:
+                    tasks.create_task(self.cables.run(_spawning(tasks)))
                 tasks.create_task(self._housekeeping())
                 tasks.create_task(notifier.feed(self._works))
                 notifier.send("READY=1")
         finally:
             notifier.send("STOPPING=1")
             self.outbox.close()
+
+    def _begin_radio(self, tasks: asyncio.TaskGroup, backends: Backends) -> None:
+        """Listen, visit, and answer to `edge-agent pair`; the adapter's keeper is BlueZ's alone."""
+        scanner, nearby = Scanner(backends.scanner, self.log), Nearby()
+        connect_s = self.config.visits.connect_s
+        radio = BleRadio(backends.client, scanner, connect_s, backends.host, self.home.observer)
+        stale = self.config.pairing.remove_stale_bonds
+        visitor = Visitor(self.home, self.tap.radio(radio), _spawning(tasks), remove_stale_bonds=stale)
+
+        def heard(sighting: Sighting, handle: object) -> None:
+            nearby.heard(sighting, handle)
+            visitor.heard(sighting, handle)
+
+        scanner.heard = self.tap.heard(heard)
+        desk = PairingDesk(self.home, radio, visitor, nearby)
+        control = Control(desk, RadioHealth(scanner, visitor, backends.host), self.log)
+        tasks.create_task(scanner.run())
+        tasks.create_task(control.serve(self.config.state / CONTROL))
+        if isinstance(backends.host, BluezHost):
+            tasks.create_task(backends.host.run(scanner, visitor, self.voice.tell))
 
     async def _line(self) -> None:
         """Hold the line; when it is time to end, say goodbye while it still holds."""
@@ -201,26 +231,48 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
         log,
         watch,
     )
-    return Agent(config, outbox, clock, voice, publisher, line, home, log, shelf=shelf)
+    return Agent(config, outbox, clock, voice, publisher, line, home, log, _cables(config, home), shelf=shelf)
 
 
 def shelf_of(config: Config, *, take: bool = True) -> Shelf:
     """Return the shelf of device profiles; raises `Misconfigured` if the key that is named cannot be read."""
     path = config.profiles.key
     key = None if path is None else key_files.read_public(path, PublisherPublic).profiles
-    return Shelf(config.state / FOLDER, key, config.profiles.enable, take)
+    # A profile that a cable names is meant to be used.
+    enabled = (*config.profiles.enable, *(c.profile for c in config.cable if c.profile))
+    return Shelf(config.state / FOLDER, key, enabled, take)
 
 
 async def run_agent(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
     """Run an agent until SIGTERM or SIGINT; ends cleanly then."""
     agent = build(config, log, observer)
-    backends = await open_radio(config)
+    backends = await open_radio(config, log)
     try:
         await until_signalled(agent.run(backends))
     finally:
         if backends.close is not None:
             await backends.close()
     log.info("agent_ended")
+
+
+def _cables(config: Config, home: Home) -> SerialVisitor | None:
+    """Return the visitor of serial meters; None where nothing serial is configured."""
+    if config.serial is None and not config.cable:
+        return None
+    cables = Cables(config.cable, home.catalogue, adopting=None not in {config.adopt, config.serial})
+    return SerialVisitor(home, cables, config.serial or SerialSection())
+
+
+def _spawning(tasks: asyncio.TaskGroup) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Return what starts a visit; none begins once the agent ends, whatever is heard in that instant."""
+
+    def spawn(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            tasks.create_task(work)
+        except RuntimeError:  # the group is being ended
+            work.close()
+
+    return spawn
 
 
 class _Watch:

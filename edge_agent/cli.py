@@ -1,4 +1,4 @@
-"""`edge-agent`: run the gateway, look into its outbox, make its keys, decode a packet."""
+"""`edge-agent`: run the gateway, pair devices, look into its outbox, make its keys, decode a packet."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from edge_agent import config as configuration
+from edge_agent import device_commands
 from edge_agent.cli_bundle import bundle
 from edge_agent.cli_captures import captures
 from service_kit.key_files import write_private, write_public
@@ -28,10 +29,11 @@ def run(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Run the agent until it is told to end."""
     # Imported here: the other commands need no radio.
     from edge_agent.app import run_agent  # noqa: PLC0415
-    from service_kit.log import configure  # noqa: PLC0415
+    from service_kit.log import configure, quieten_libraries  # noqa: PLC0415
 
     loaded = configuration.load(config)
     log = configure().bind(site=loaded.site, gateway=loaded.gateway)
+    quieten_libraries(log)
     asyncio.run(run_agent(loaded, log))
 
 
@@ -49,7 +51,10 @@ def decode(
 
 @app.command()
 def status(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
-    """Print what the outbox holds, and which alerts the care team is known to have seen, as JSON."""
+    """Print what the outbox holds, which alerts the care team saw, and how the radio is, as JSON.
+
+    `radio` is null while no agent runs.
+    """
     from edge_agent.outbox import Outbox  # noqa: PLC0415 - the other commands need no outbox
     from edge_agent.publisher import acknowledgements  # noqa: PLC0415 - as above
 
@@ -66,6 +71,7 @@ def status(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
         "waiting_bytes": counts.waiting_bytes,
         "settled": counts.settled,
         "care_team_saw": seen,
+        "radio": device_commands.radio_facts(loaded.state),
     }
     typer.echo(json.dumps(shown))
 
@@ -82,6 +88,11 @@ def keys(
     write_public(public, made.public)
     ids = {"signing": made.public.signing.key_id.hex(), "sealing": made.public.sealing.key_id.hex()}
     typer.echo(json.dumps(ids))
+
+
+app.command()(device_commands.pair)
+app.command()(device_commands.devices)
+app.command()(device_commands.forget)
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
 """Configuration: one TOML file. An unknown key is an error that names the file, the key and what to write."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from device_drivers.profile import UsbId
 from edge_agent.outbox import Limits
 from edge_agent.retransmission import Pace
 from service_kit.toml_config import BrokerSection, Section, load_toml
@@ -67,14 +68,19 @@ class ClockSection(Section):
 
 
 class Visits(Section):
-    """Patience with devices. After a visit a device rests, longer each time it had nothing new."""
+    """Patience with devices. After a visit a device rests, longer each time it had nothing new.
 
+    `links` is how many connections may be open at a time: adapters allow few.
+    """
+
+    links: int = Field(default=4, ge=1, le=16)
     connect_s: float = Field(default=20, gt=0)
     rest_s: float = Field(default=5, ge=0)
     longest_rest_s: float = Field(default=300, ge=0)
 
 
-def _address(value: str) -> str:
+def parse_address(value: str) -> str:
+    """Return a Bluetooth address in upper case; raises `ValueError`."""
     parts = value.split(":")
     if len(parts) != 6 or any(len(p) != 2 or set(p) - set("0123456789abcdefABCDEF") for p in parts):  # noqa: PLR2004 - six pairs of hex digits
         raise ValueError("a Bluetooth address is written like C0:FF:EE:00:00:01")
@@ -94,6 +100,15 @@ def _bind_key(value: SecretStr) -> SecretStr:
 BindKey = Annotated[SecretStr, AfterValidator(_bind_key)]
 
 
+class PairingSection(Section):
+    """`remove_stale_bonds` consents beforehand to exchange keys anew with a device that lost its own.
+
+    Whoever advertises under its address at that moment could be taken for it.
+    """
+
+    remove_stale_bonds: bool = False
+
+
 class ProfilesSection(Section):
     """Profiles to use although no real device was ever seen with them, by name.
 
@@ -111,7 +126,7 @@ class DeviceSection(Section):
     `bind_key` are the 32 hex digits that a device encrypts its advertisements with.
     """
 
-    address: Annotated[str, AfterValidator(_address)]
+    address: Annotated[str, AfterValidator(parse_address)]
     person: str = Field(min_length=1, max_length=64)
     since: Utc
     until: Utc | None = None
@@ -130,6 +145,49 @@ class Adoption(Section):
     since: Utc | None = None
 
 
+class SerialSection(Section):
+    """Serial cables: how often to look which are plugged in, and to ask whether a meter is on one.
+
+    A meter that was read rests for `rest_s`. With [adopt] this section lets every adapter of an enabled
+    profile be asked, named or not.
+    """
+
+    poll_s: float = Field(default=2, gt=0)
+    ask_s: float = Field(default=60, gt=0)
+    rest_s: float = Field(default=900, gt=0)
+
+
+class CableSection(Section):
+    """A cable of this home, and who uses the meter on it since when.
+
+    The cable is known by its `port`, or by the `usb` id of its adapter, narrowed by `location` (the socket,
+    as in "1-1.2") where two adapters are alike. `meter` is the serial number of the one meter that this is
+    about; without it every meter on this cable is meant. Without `profile` each that fits is asked in turn.
+    """
+
+    port: Annotated[str, Field(pattern="^/")] | None = None
+    usb: UsbId | None = None
+    location: str | None = Field(default=None, min_length=1)
+    profile: str | None = None
+    meter: str | None = Field(default=None, min_length=1, max_length=64)
+    person: str = Field(min_length=1, max_length=64)
+    since: Utc
+    until: Utc | None = None
+
+    @model_validator(mode="after")
+    def _one_cable(self) -> Self:
+        if (self.port is None) == (self.usb is None):
+            raise ValueError("a cable has either a port, as /dev/serial/by-path/..., or a usb id")
+        if self.location is not None and self.usb is None:
+            raise ValueError("location goes with usb, and only with it")
+        return self
+
+    @property
+    def key(self) -> str:
+        """What the cable is called here, as long as nobody writes another name."""
+        return self.port or f"{self.usb}@{self.location or 'any'}"
+
+
 class Config(Section):
     """The whole file."""
 
@@ -144,8 +202,11 @@ class Config(Section):
     clock: ClockSection = ClockSection()
     visits: Visits = Visits()
     profiles: ProfilesSection = ProfilesSection()
+    pairing: PairingSection = PairingSection()
     adopt: Adoption | None = None
     device: tuple[DeviceSection, ...] = ()
+    serial: SerialSection | None = None
+    cable: tuple[CableSection, ...] = ()
 
 
 def load(path: Path) -> Config:

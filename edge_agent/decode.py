@@ -6,7 +6,8 @@ from typing import Any
 
 from device_drivers.catalogue import Catalogue
 from device_drivers.date_time import DateTime
-from device_drivers.decoding import DECODERS, Decoded
+from device_drivers.decoded import Decoded
+from device_drivers.decoding import DECODERS
 from device_drivers.profile import DeviceProfile
 from wire_format.base import Wire, plain
 from wire_format.errors import MalformedPacket, Misconfigured

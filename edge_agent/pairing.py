@@ -25,12 +25,36 @@ from wire_format.measurement import DeviceIdentity
 UNSTATED: Final = "unstated"
 
 
+class ConsentNeeded(Misconfigured):
+    """There is a bond with this device already, or was one: keys are exchanged anew only with consent."""
+
+
+class DeviceUser(Wire):
+    """A person uses a device, or one of its user slots, since when."""
+
+    person: str
+    slot: int | None = None
+    since: Utc
+    until: Utc | None = None
+
+
 class KnownDevice(Wire):
-    """A device that was visited. Its identity is fixed. `adopted_at` is None if it was not adopted."""
+    """A device that was visited or paired. Its identity is fixed, also when it is forgotten and paired again.
+
+    `adopted_at` is None if it was not adopted. `users` are those whom `edge-agent pair` named; the
+    configuration may name others. `bonded_at` says that keys were exchanged: without that bond the device is
+    not believed to be itself, unless `may_bond` says that somebody consented to exchange new ones.
+    """
 
     address: str
     identity: DeviceIdentity
     adopted_at: Utc | None = None
+    profile: str | None = None
+    users: tuple[DeviceUser, ...] = ()
+    bonded_at: Utc | None = None
+    bond_lost_at: Utc | None = None
+    may_bond: bool = False
+    last_visit: Utc | None = None
 
 
 _FILE: Final = TypeAdapter(tuple[KnownDevice, ...])
@@ -38,7 +62,7 @@ _FILE: Final = TypeAdapter(tuple[KnownDevice, ...])
 
 @dataclass(slots=True)
 class Devices:
-    """The devices of this home: those that the configuration names, and those adopted."""
+    """The devices of this home: those that the configuration names, those paired, and those adopted."""
 
     path: Path
     named: tuple[DeviceSection, ...]
@@ -57,8 +81,11 @@ class Devices:
         return cls(path, named, adoption, {device.address: device for device in found})
 
     def is_ours(self, address: str) -> bool:
-        """Tell whether a device may be visited."""
-        return self.adoption is not None or self.is_named(address)
+        """Tell whether a device may be visited: by its identity address, never by what it calls itself."""
+        if self.adoption is not None or self.is_named(address):
+            return True
+        device = self.known.get(address)
+        return device is not None and bool(device.users)
 
     def is_named(self, address: str) -> bool:
         """Tell whether the configuration names a device."""
@@ -67,20 +94,51 @@ class Devices:
     def remember(self, device: KnownDevice) -> None:
         """Keep a device durably; one that is known keeps the identity it has."""
         self.known.setdefault(device.address, device)
-        data = [json.loads(one.model_dump_json()) for one in self.known.values()]
-        _replace(self.path, json.dumps(data, indent=1).encode())
+        self._save()
+
+    def update(self, address: str, **changes: object) -> KnownDevice:
+        """Note durably what changed about a device, and return it as it is now."""
+        changed = KnownDevice.model_validate({**self.known[address].__dict__, **changes})
+        if changed != self.known[address]:
+            self.known[address] = changed
+            self._save()
+        return changed
+
+    def paired(self, address: str) -> KnownDevice:
+        """Return a device that `edge-agent pair` put on the list; raises `Misconfigured` for any other."""
+        if self.is_named(address):
+            raise Misconfigured(f"{address} is named by the configuration: take out its [[device]] section.")
+        device = self.known.get(address)
+        if device is None or not device.users:
+            raise Misconfigured(f"{address} is not paired here: see `edge-agent devices`.")
+        return device
+
+    def forget(self, device: KnownDevice) -> None:
+        """Take a device off the list. Its identity stays, for the day when it is paired again."""
+        self.update(device.address, users=(), bonded_at=None, bond_lost_at=None, may_bond=False)
+
+    def users(self, address: str) -> list[DeviceUser]:
+        """Return whom the configuration and `edge-agent pair` named for a device."""
+        named = [
+            DeviceUser(person=d.person, slot=d.slot, since=d.since, until=d.until)
+            for d in self.named
+            if d.address == address
+        ]
+        return [*named, *(self.known[address].users if address in self.known else ())]
 
     def pairings(self, device: KnownDevice) -> tuple[Pairing, ...]:
         """Return who uses a device, and when."""
-        named = [d for d in self.named if d.address == device.address]
-        if named:
-            return tuple(
-                Pairing(device.identity.device_id, d.person, d.slot, d.since, d.until) for d in named
-            )
+        device_id, users = device.identity.device_id, self.users(device.address)
+        if users:
+            return tuple(Pairing(device_id, u.person, u.slot, u.since, u.until) for u in users)
         if self.adoption is None or device.adopted_at is None:
             return ()
         since: dt.datetime = self.adoption.since or device.adopted_at
-        return (Pairing(device.identity.device_id, self.adoption.person, None, since),)
+        return (Pairing(device_id, self.adoption.person, None, since),)
+
+    def _save(self) -> None:
+        data = [json.loads(one.model_dump_json()) for one in self.known.values()]
+        _replace(self.path, json.dumps(data, indent=1).encode())
 
     def consents(self, device: KnownDevice) -> dict[int, int]:
         """Return the codes of a device's user slots (User Data Service), by slot."""

@@ -21,6 +21,7 @@ from device_drivers.rehearsal import rehearse
 from edge_agent.app import Backends, build, open_radio, shelf_of, software_version
 from edge_agent.ble_link import BleRadio
 from edge_agent.config import Config
+from edge_agent.conversation import Approach
 from edge_agent.durable import replace
 from edge_agent.pairing import Devices
 from edge_agent.recording import DeviceTap, Notes
@@ -74,7 +75,7 @@ async def record(config: Config, log: Log, wanted: Wanted) -> Recorded:
     """Wait for the device, and record one visit to it. Raises `Unreachable` if it does not come in time."""
     if wanted.to.exists():
         raise Misconfigured(f"{wanted.to} exists: a recording is never overwritten; name another file.")
-    backends = await open_radio(config)
+    backends = await open_radio(config, log)
     try:
         here = _Here(config, backends, log, wanted)
         catalogue = shelf_of(config, take=False).catalogue()
@@ -211,12 +212,12 @@ def _text(notes: Notes, characteristic: str) -> str | None:
 
 async def _surveyed(here: _Here, sighting: Sighting, handle: object) -> Recorded:
     scanner = Scanner(here.backends.scanner, here.log)
-    radio = BleRadio(here.backends.client, scanner, here.config.visits.connect_s)
+    radio = BleRadio(here.backends.client, scanner, here.config.visits.connect_s, here.backends.host)
     notes = Notes()
     notes.advert(sighting)
     async with _running(scanner), AsyncExitStack() as stack:
         async with radio.silence():
-            link = await stack.enter_async_context(radio.open(handle, bonding=False))
+            link = await stack.enter_async_context(radio.open(handle, Approach(bonding=False)))
         found = await survey(link, min(LISTEN_S, here.wanted.within_s), notes)
     session = Session(
         id=f"surveyed {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M}",

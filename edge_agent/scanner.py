@@ -1,6 +1,7 @@
 """Scanner: hears advertisements, for ever. It pauses while a connection is made, and outlives its radio."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,11 +23,18 @@ OnSighting = Callable[[Sighting, object], None]
 
 @dataclass(slots=True)
 class Scanner:
-    """The radio's ear. `backend` None is Linux's own."""
+    """The radio's ear. `backend` None is Linux's own.
+
+    `failures` counts the scans in a row that failed. `heard_at` is when anything was heard last, also of
+    strangers, or the agent began to listen: monotonic seconds.
+    """
 
     backend: type[BaseBleakScanner] | None
     log: Log
     heard: OnSighting | None = None
+    retry_s: float = RETRY_S
+    failures: int = 0
+    heard_at: float = field(default_factory=time.monotonic)
     _pauses: int = 0
     _resume: asyncio.Event = field(default_factory=asyncio.Event)
     _pause: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,18 +54,29 @@ class Scanner:
                 if _ending():
                     # A radio that fails while it is let go must not keep the agent from ending.
                     raise asyncio.CancelledError from error
+                self.failures += 1
                 self._say(type(error).__name__)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self.retry_s)
 
     async def _scan_until_paused(self) -> None:
         self._pause.clear()
         self._quiet.clear()
         try:
             async with BleakScanner(self._on_advertisement, backend=self.backend):
+                self.failures = 0
                 self._say(None)
                 await self._pause.wait()
         finally:
             self._quiet.set()
+
+    def restart(self) -> None:
+        """Begin the scan anew: the one that is running may be one that bluetoothd has forgotten."""
+        self._pause.set()
+
+    @property
+    def failure(self) -> str | None:
+        """The class of the error that keeps it from listening, if one does."""
+        return self._failed
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -82,6 +101,7 @@ class Scanner:
             service_data={uuid.lower(): value for uuid, value in data.service_data.items()},
             rssi=data.rssi,
         )
+        self.heard_at = time.monotonic()
         if self.heard is not None:
             self.heard(sighting, device)
 

@@ -47,7 +47,7 @@ class Sealer:
 
 @dataclass(slots=True)
 class OutboxSink:
-    """The `ReadingSink` of one visit. `sealed` counts the readings that were new."""
+    """The `ReadingSink` of one visit. `sealed` counts the readings that were new; a clock set is none."""
 
     outbox: Outbox
     sealer: Sealer
@@ -73,7 +73,7 @@ class OutboxSink:
         advance = None if cursor is None else Advance(self.device_id, cursor.sequence, cursor.count)
         if seals or advance:
             self.outbox.append(seals, fingerprints=tuple(fresh), advance=advance)
-        self.sealed += len(fresh)
+        self.sealed += sum(not isinstance(reading, DeviceEvent) for reading in fresh.values())
 
     def _unsealed(self, readings: Sequence[Reading]) -> dict[Fingerprint, Reading]:
         marked = {_fingerprint(reading): reading for reading in readings}

@@ -1,94 +1,38 @@
-"""Visits: whom to connect to, when, and one at a time. Whatever a device does, the agent goes on.
+"""Visits: whom to connect to, and when. Whatever a device does, the agent goes on.
 
-A device rests after a visit that brought nothing new, longer each time; one that was silent and is heard
-again has measured, and is visited at once.
+Connections are made one at a time; several devices may be read meanwhile (`turns` says whose turn it is). A
+device rests after a visit that brought nothing new, longer each time; one that was silent and is heard again
+has measured, and is visited at once.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from device_drivers.catalogue import ADVERT_DRIVERS, Catalogue, advert_driver_of, driver_of
-from device_drivers.driver import RecordCursor, Visit
-from device_drivers.information import NOTHING_SAID, Information, read_information
-from device_drivers.link import GattLink, Sighting
-from device_drivers.profile import Bond, DeviceProfile
+from device_drivers.catalogue import ADVERT_DRIVERS
+from device_drivers.link import Sighting
+from device_drivers.profile import DeviceProfile
 from edge_agent.advert_link import Adverts
-from edge_agent.clock import GatewayClock, zone_offset_minutes
-from edge_agent.config import Visits
-from edge_agent.outbox import Outbox
+from edge_agent.bond_doctor import Verdict
+from edge_agent.bonds import Bonds
+from edge_agent.conversation import Call, Conversation, Radio
+from edge_agent.home import Home
 from edge_agent.outbox_schema import OutboxFull
-from edge_agent.pairing import Devices, KnownDevice, identity_of
-from edge_agent.sink import GatewayVoice, OutboxSink, Sealer
-from edge_agent.steps import Step, StepObserver
-from service_kit.log import Log
+from edge_agent.steps import Step
+from edge_agent.turns import MAX_PLACES, SILENCE_S, Place, Turns, Wanted
 from wire_format.errors import KitelineError, Misconfigured, Unreachable
-from wire_format.identity import derived_id
-from wire_format.statements import DeviceEvent, DeviceEventKind, GatewayEventKind
+from wire_format.statements import DeviceEventKind, GatewayEventKind
 
-SILENCE_S: Final = 10.0
-"""Heard again after so long a silence, a device has begun to advertise anew."""
+UNHURRIED_CONNECT_S: Final = 8.0
+"""Patience with a device that advertises all day: while it is connected to, the radio is deaf for others."""
 
-GRACE_S: Final = 60.0
-"""What a driver may take beyond its profile's own limit before it is ended."""
+LAST_VISIT_EVERY_S: Final = 600.0
+"""How often the time of a device's last visit is written to the card."""
 
-MAX_PLACES: Final = 1000
-
-
-class OpenLink(GattLink, Protocol):
-    """A link as the radio gives it: it can bond, and tell what a handler raised."""
-
-    async def bond(self) -> None:
-        """Bond, or encrypt with the bond there is."""
-        ...
-
-    def raise_failure(self) -> None:
-        """Raise what a handler raised, if one did."""
-        ...
-
-
-class Radio(Protocol):
-    """How a device that was heard is connected to. `handle` is what the scanner heard it as."""
-
-    def open(self, handle: object, *, bonding: bool) -> AbstractAsyncContextManager[OpenLink]:
-        """Connect; raises `LinkLost`."""
-        ...
-
-    def silence(self) -> AbstractAsyncContextManager[None]:
-        """Keep the scanner silent meanwhile."""
-        ...
-
-
-@dataclass(slots=True)
-class _Place:
-    """What is remembered of one device between its visits. Times are monotonic seconds."""
-
-    visiting: bool = False
-    last_heard: float = float("-inf")
-    rests_until: float = 0.0
-    fruitless: int = 0
-    failures: int = 0
-    adverts: Adverts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """All that a visit needs to know of this gateway."""
-
-    software: str
-    clock: GatewayClock
-    zone_offset_minutes: int | None
-    outbox: Outbox
-    sealer: Sealer
-    voice: GatewayVoice
-    devices: Devices
-    catalogue: Catalogue
-    patience: Visits
-    log: Log
-    observer: StepObserver
+__all__ = ["SILENCE_S", "Home", "Radio", "Visitor"]
 
 
 @dataclass(slots=True)
@@ -99,37 +43,116 @@ class Visitor:
     radio: Radio
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     monotonic: Callable[[], float] = time.monotonic
-    _places: dict[str, _Place] = field(default_factory=dict)
-    _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    remove_stale_bonds: bool = False
+    turns: Turns = field(init=False)
+    bonds: Bonds = field(init=False)
+    conversation: Conversation = field(init=False)
+    _adverts: dict[str, Adverts] = field(default_factory=dict)
+    _reserved: int = 0
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = False
+    _closed: bool = False
     _ambiguous: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.turns = Turns(self.home.patience.links)
+        self.bonds = Bonds(self.home, self.radio, self.remove_stale_bonds)
+        self.conversation = Conversation(self.home, self.radio, self.bonds)
 
     def heard(self, sighting: Sighting, handle: object) -> None:
         """Take an advertisement. Called for each one, many times a second: quick, and it never raises."""
-        place = self._places.get(sighting.address)
-        if place is None and not self.home.devices.is_ours(sighting.address):
+        adverts = self._adverts.get(sighting.address)
+        if adverts is not None:
+            # Also one that by itself would fit no profile: a name is not in every advertisement.
+            adverts.heard(sighting)
+        if not self.home.devices.is_ours(sighting.address):
             return
         profile = self._profile(sighting)
         if profile is None:
             return
-        if place is None:
-            place = self._new_place(sighting.address)
-        if place.adverts is not None:
-            place.adverts.heard(sighting)
-        now = self.monotonic()
-        if now - place.last_heard > SILENCE_S:
-            place.fruitless, place.rests_until = 0, now
-        place.last_heard = now
-        if place.visiting or now < place.rests_until:
+        place = self.turns.heard(sighting.address, Wanted(sighting, handle, profile), self.monotonic())
+        if place.wanted is None:
             return
-        place.visiting = True
-        self.home.observer(Step.SIGHTED, {"profile": profile.name})
-        self.spawn(self._visit(sighting, handle, profile, place))
+        if profile.driver in ADVERT_DRIVERS:
+            self._begin(place, place.wanted, link=False)
+        else:
+            self._admit()
 
-    def _new_place(self, address: str) -> _Place:
-        if len(self._places) >= MAX_PLACES:
-            self._places = {a: p for a, p in self._places.items() if p.visiting}
-        return self._places.setdefault(address, _Place())
+    def _admit(self) -> None:
+        """Begin the next visit, if the radio is free for one."""
+        now = self.monotonic()
+        place = None if self._reserved or self._closed else self.turns.next(now)
+        if place is not None and place.wanted is not None:
+            self.turns.begin_connecting(now)
+            self._begin(place, place.wanted, link=True)
+
+    def _begin(self, place: Place, wanted: Wanted, *, link: bool) -> None:
+        place.visited()
+        self.home.observer(Step.SIGHTED, {"profile": wanted.profile.name})
+        self.spawn(self._visit(place, wanted, link=link))
+
+    @property
+    def links(self) -> int:
+        """How many links are open, or being opened."""
+        return self.turns.open
+
+    @property
+    def busy(self) -> int:
+        """How many connections in a row the adapter answered with "busy"."""
+        return self.bonds.busy
+
+    def forgive(self) -> None:
+        """Count busy answers from none again."""
+        self.bonds.busy = 0
+
+    def close(self) -> None:
+        """Begin no visit any more."""
+        self._closed = True
+
+    @asynccontextmanager
+    async def reserved(self, address: str) -> AsyncIterator[Callable[[], None]]:
+        """Keep a link for somebody else than visits, who connects at once.
+
+        Gives what is to be called as soon as the connection stands.
+        """
+        self._reserved += 1
+        place = self.turns.place(address)
+        try:
+            while self.turns.connecting or self.turns.open >= self.turns.links or place.visiting:
+                self._freed.clear()
+                await self._freed.wait()
+            place.visited()
+            self.turns.begin_connecting(self.monotonic())
+        finally:
+            self._reserved -= 1
+        connected = self._once_connected()
+        try:
+            yield connected
+        finally:
+            connected()
+            self.turns.end_link()
+            self.turns.end(place, self.monotonic())
+            self._changed()
+
+    def _once_connected(self) -> Callable[[], None]:
+        """Return what ends the radio's deafness, however often it is called."""
+        done: list[bool] = []
+
+        def connected() -> None:
+            if done:
+                return
+            done.append(True)
+            self.turns.end_connecting(self.monotonic())
+            pause = self.turns.listen_s(self.monotonic())
+            if pause:
+                asyncio.get_running_loop().call_later(pause, self._changed)
+            self._changed()
+
+        return connected
+
+    def _changed(self) -> None:
+        self._freed.set()
+        self._admit()
 
     def _profile(self, sighting: Sighting) -> DeviceProfile | None:
         try:
@@ -140,63 +163,46 @@ class Visitor:
                 self.home.log.warning("profiles_ambiguous", count=len(self._ambiguous))
             return None
 
-    async def _visit(self, sighting: Sighting, handle: object, profile: DeviceProfile, place: _Place) -> None:
-        started, address = self.monotonic(), sighting.address
+    async def _visit(self, place: Place, wanted: Wanted, *, link: bool) -> None:
+        started = self.monotonic()
+        connected = self._once_connected() if link else _nothing
+        patience = None if place.fresh else UNHURRIED_CONNECT_S
+        call = Call(wanted.sighting, wanted.handle, wanted.profile, connected, patience)
         try:
-            if profile.driver in ADVERT_DRIVERS:
-                fresh = await self._listen(sighting, profile, place)
-            else:
-                fresh = await self._read(sighting, handle, profile)
+            call.number = self._visit_number()
+            fresh = await (self.conversation.read(call) if link else self._listen(call))
         except OutboxFull as error:
             self._refuse(place, error)
         except (KitelineError, TimeoutError) as error:
-            self._failed(address, profile, place, error)
+            await self._failed(call, place, error)
         except Exception as error:  # noqa: BLE001 - one strange device never takes the agent down
-            self._failed(address, profile, place, error)
+            await self._failed(call, place, error)
+        except asyncio.CancelledError:
+            self.close()
+            raise
         else:
-            self._succeeded(profile, place, fresh)
+            self._succeeded(call, place, fresh)
         finally:
-            place.visiting = False
-            place.last_heard = max(place.last_heard, self.monotonic())
-            self.home.observer(
-                Step.VISIT_ENDED, {"profile": profile.name, "seconds": self.monotonic() - started}
-            )
+            self._ended(place, wanted, started, connected, link=link)
 
-    async def _read(self, sighting: Sighting, handle: object, profile: DeviceProfile) -> int:
-        """Carry out one visit; return how many readings were new."""
-        home = self.home
-        number = self._visit_number()
-        bonding = profile.link.bond is not Bond.NEVER
-        async with AsyncExitStack() as stack:
-            async with self._connecting, self.radio.silence():
-                link = await stack.enter_async_context(self.radio.open(handle, bonding=bonding))
-            home.observer(Step.CONNECTED, {"profile": profile.name, "visit": number})
-            await asyncio.sleep(profile.link.settle_ms / 1000)
-            if bonding and profile.link.bond is not Bond.ON_DEMAND:
-                await link.bond()
-            said = await read_information(link)
-            profile = home.catalogue.match(sighting, said) or profile
-            device = self._known(sighting.address, said, profile)
-            sink = self._sink(device)
-            visit = self._prepared(said.firmware, device, profile, number, sink)
-            async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):
-                await driver_of(profile).collect(link, visit)
-            link.raise_failure()
-            return sink.sealed
+    def _ended(
+        self, place: Place, wanted: Wanted, started: float, connected: Callable[[], None], *, link: bool
+    ) -> None:
+        now = self.monotonic()
+        self.home.observer(Step.VISIT_ENDED, {"profile": wanted.profile.name, "seconds": now - started})
+        self.turns.end(place, now)
+        connected()
+        if link:
+            self.turns.end_link()
+        self._changed()
 
-    async def _listen(self, sighting: Sighting, profile: DeviceProfile, place: _Place) -> int:
-        """Take what a device advertises until it is silent; return how many readings were new."""
-        number = self._visit_number()
-        device = self._known(sighting.address, NOTHING_SAID, profile)
-        sink = self._sink(device)
-        visit = self._prepared(None, device, profile, number, sink)
-        place.adverts = Adverts(sighting)
+    async def _listen(self, call: Call) -> int:
+        address = call.sighting.address
+        adverts = self._adverts[address] = Adverts(call.sighting)
         try:
-            async with asyncio.timeout(float(profile.records.overall_s) + GRACE_S):
-                await advert_driver_of(profile).collect(place.adverts, visit)
+            return await self.conversation.listen(call, adverts)
         finally:
-            place.adverts = None
-        return sink.sealed
+            del self._adverts[address]
 
     def _visit_number(self) -> int:
         """Return the number of a new visit; raises `OutboxFull` where nothing could be kept of it."""
@@ -204,87 +210,44 @@ class Visitor:
         self._full = False
         return self.home.outbox.take_visit_number()
 
-    def _known(self, address: str, said: Information, profile: DeviceProfile) -> KnownDevice:
-        """Return who the device is; the first visit mints its identity, later ones never do."""
-        devices = self.home.devices
-        known = devices.known.get(address)
-        if known is not None:
-            return known
-        now = self.home.clock.utc_if_known()
-        adopted = not devices.is_named(address)
-        if adopted and now is None:
-            raise Unreachable("A device is adopted only when the time is known: see [clock].")
-        identity = identity_of(said, address, profile)
-        device = KnownDevice(address=address, identity=identity, adopted_at=now if adopted else None)
-        devices.remember(device)
-        self.home.log.info("device_known", device_id=identity.device_id, profile=profile.name)
-        return device
-
-    def _prepared(
-        self, firmware: str | None, device: KnownDevice, profile: DeviceProfile, number: int, sink: OutboxSink
-    ) -> Visit:
-        home = self.home
-        reached = home.outbox.advance_of(device.identity.device_id)
-        zone = home.zone_offset_minutes
-        return Visit(
-            device=device.identity,
-            profile=profile,
-            firmware=firmware,
-            gateway=home.outbox.gateway,
-            software=home.software,
-            boot_id=home.clock.boot_id,
-            number=number,
-            zone_offset_minutes=zone_offset_minutes(home.clock.utc()) if zone is None else zone,
-            cursor=None if reached is None else RecordCursor(sequence=reached.sequence, count=reached.count),
-            now=home.clock.now,
-            sink=sink,
-            consents=home.devices.consents(device),
-            bind_key=home.devices.bind_key(device),
-        )
-
-    def _sink(self, device: KnownDevice) -> OutboxSink:
-        home = self.home
-        pairings = home.devices.pairings(device)
-        device_id = device.identity.device_id
-        return OutboxSink(home.outbox, home.sealer, home.clock, device_id, pairings, home.observer)
-
     # --- what follows from a visit ---
 
-    def _succeeded(self, profile: DeviceProfile, place: _Place, fresh: int) -> None:
+    def _succeeded(self, call: Call, place: Place, fresh: int) -> None:
         if place.failures:
-            self.home.log.info("device_answers_again", profile=profile.name)
-        place.failures = 0
+            self.home.log.info("device_answers_again", profile=call.profile.name)
+        place.failures, place.fresh = 0, False
         place.fruitless = 0 if fresh else place.fruitless + 1
         place.rests_until = self.monotonic() + self._rest(place.fruitless)
+        if call.device is not None:
+            self.bonds.worked(call.device, self.monotonic(), encrypted=call.encrypted)
+            self._note_visit(place, call.device.address)
 
-    def _failed(self, address: str, profile: DeviceProfile, place: _Place, error: Exception) -> None:
+    def _note_visit(self, place: Place, address: str) -> None:
+        now = self.home.clock.utc_if_known()
+        if now is None:
+            return
+        place.last_visit = now
+        written = self.home.devices.known[address].last_visit
+        if written is None or abs((now - written).total_seconds()) >= LAST_VISIT_EVERY_S:
+            self.home.devices.update(address, last_visit=now)
+
+    async def _failed(self, call: Call, place: Place, error: Exception) -> None:
         place.failures += 1
-        place.rests_until = self.monotonic() + self._rest(place.failures)
+        verdict = await self.bonds.failed(place.address, error, self.monotonic(), held=call.held)
+        device = self.home.devices.known.get(place.address)
+        # With consent new keys are exchanged while it still advertises; without it nothing helps soon.
+        hopeless = verdict.is_lost and not (device is not None and device.may_bond)
+        rest = self.home.patience.longest_rest_s if hopeless else self._rest(place.failures)
+        place.rests_until = self.monotonic() + rest
         if place.failures > 1:
             return
         reason = str(error) if isinstance(error, KitelineError) else ""
         kind = type(error).__name__
-        self.home.log.warning("visit_failed", profile=profile.name, error=kind, reason=reason)
-        device = self.home.devices.known.get(address)
-        if device is not None:
-            self._tell(device, f"{kind}: {reason}"[:500])
+        self.home.log.warning("visit_failed", profile=call.profile.name, error=kind, reason=reason)
+        if device is not None and verdict is not Verdict.GATEWAY_FORGOT:
+            self.home.tell(device, DeviceEventKind.VISIT_FAILED, f"{kind}: {reason}")
 
-    def _tell(self, device: KnownDevice, detail: str) -> None:
-        now = self.home.clock.now()
-        kind, device_id = DeviceEventKind.VISIT_FAILED, device.identity.device_id
-        event = DeviceEvent(
-            event_id=derived_id("device_event", kind, device_id, self.home.clock.boot_id, now.monotonic_ns),
-            device=device.identity,
-            kind=kind,
-            at=now.utc,
-            detail=detail,
-        )
-        try:
-            self._sink(device).commit([event])
-        except Unreachable as error:
-            self.home.log.warning("event_not_kept", reason=str(error))
-
-    def _refuse(self, place: _Place, error: OutboxFull) -> None:
+    def _refuse(self, place: Place, error: OutboxFull) -> None:
         place.rests_until = self.monotonic() + self.home.patience.longest_rest_s
         if self._full:
             return
@@ -300,3 +263,7 @@ class Visitor:
             return 0.0
         patience = self.home.patience
         return min(patience.rest_s * 2.0 ** min(times - 1, 16), patience.longest_rest_s)
+
+
+def _nothing() -> None:
+    """Do nothing: a visit without a connection leaves the radio as it is."""

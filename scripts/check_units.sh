@@ -8,7 +8,14 @@ if ! command -v systemd-analyze >/dev/null; then
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-for unit in systemd/*.service; do
+# A drop-in is checked as what it makes of its unit: the two joined.
+for dropin in systemd/*.service.d/*.conf; do
+    unit=$(basename "$(dirname "$dropin")" .d)
+    joined="$scratch/units/${unit%.service}-$(basename "$dropin" .conf).service"
+    mkdir -p "$scratch/units"
+    grep -v '^# exposure: ' "systemd/$unit" | cat - "$dropin" >"$joined"
+done
+for unit in systemd/*.service "$scratch"/units/*.service; do
     # The programs are installed on the target, not here: verify with one that exists everywhere.
     sed -E 's#^(ExecStart=)[^ ]+#\1/bin/true#' "$unit" >"$scratch/$(basename "$unit")"
     systemd-analyze verify --man=no "$scratch/$(basename "$unit")"

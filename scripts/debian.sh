@@ -3,8 +3,11 @@
 #   debian.sh python PYTHON   a Python >=3.11 that can make virtual environments
 #   debian.sh demo            what the demo needs
 #   debian.sh test            what the tests need; a missing optional part makes its tests skip, by name
+#   debian.sh vm              what the radio tests' virtual machine needs (docs/radio_tests.md)
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+apt_options=()
 
 may_install() {
     command -v apt-get >/dev/null || return 1
@@ -22,9 +25,9 @@ install() {
         mine=1
     fi
     local status=0
-    if ! "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" >/dev/null 2>&1; then
+    if ! "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${apt_options[@]}" "$@" >/dev/null 2>&1; then
         "${run[@]}" apt-get update -q >/dev/null 2>&1 || true
-        "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" >/dev/null || status=$?
+        "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "${apt_options[@]}" "$@" >/dev/null || status=$?
     fi
     [ -z "$mine" ] || "${run[@]}" rm -f $policy
     return $status
@@ -48,7 +51,7 @@ want() { # want HOW PACKAGE...
         install "${absent[@]}" && return 0
     fi
     echo "Not installed: ${absent[*]}. Run this line, then the same make command again:" >&2
-    echo "    sudo apt-get install ${absent[*]}" >&2
+    echo "    sudo apt-get install ${apt_options[*]} ${absent[*]}" >&2
     [ "$how" = optional ]
 }
 
@@ -68,6 +71,13 @@ unpack_broker() {
     [ -x .cache/mosquitto/usr/sbin/mosquitto ]
 }
 
+machine() { # machine HOW: QEMU from Debian; kernel and bluetoothd are unpacked, not installed
+    # What QEMU recommends are screens and firmware that this machine does not have.
+    apt_options=(--no-install-recommends)
+    want "$1" qemu-system-x86 dbus
+    scripts/vm/prepare.sh || [ "$1" = optional ]
+}
+
 case $1 in
 python)
     if ! "$2" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -83,6 +93,8 @@ demo) unpack_broker || want needed mosquitto ;;
 test)
     unpack_broker || want needed mosquitto
     want optional chromium chromium-driver fonts-noto-cjk victoria-metrics strace dbus systemd
+    machine optional
     ;;
-*) echo "usage: debian.sh python PYTHON | demo | test" >&2; exit 2 ;;
+vm) machine needed ;;
+*) echo "usage: debian.sh python PYTHON | demo | test | vm" >&2; exit 2 ;;
 esac

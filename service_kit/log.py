@@ -3,6 +3,7 @@
 No value, name or address can slip in, because no key exists under which it could be said.
 """
 
+import logging
 import sys
 import traceback
 from pathlib import Path
@@ -58,6 +59,18 @@ def scene(error: BaseException) -> str:
     return f"{type(error).__name__}{last}"
 
 
+class Libraries(logging.Handler):
+    """Says that a library has warned, and where, not what: its words may quote an address or a value."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one line for a record."""
+        self._log.warning("library_warned", kind=record.name, reason=f"{record.filename}:{record.lineno}")
+
+
 def configure() -> Log:
     """Set up logging for this process and return its logger."""
     structlog.configure(
@@ -72,6 +85,11 @@ def configure() -> Log:
     )
     log: Log = structlog.get_logger()
     return log
+
+
+def quieten_libraries(log: Log) -> None:
+    """Let no library that uses `logging` print its own words in this process."""
+    logging.getLogger().addHandler(Libraries(log))
 
 
 def _drop(_logger: WrappedLogger, _method: str, _event: EventDict) -> EventDict:

@@ -6,7 +6,9 @@ stack, before any program is told.
 
 import asyncio
 import uuid as uuids
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +30,9 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 from bumble.transport.common import Transport
 
+from device_drivers.profile import AgentCapability
+from edge_agent.passkeys import PairingTerms
+
 _PROPERTIES = (
     (Characteristic.Properties.READ, "read"),
     (Characteristic.Properties.WRITE_WITHOUT_RESPONSE, "write-without-response"),
@@ -35,10 +40,15 @@ _PROPERTIES = (
     (Characteristic.Properties.NOTIFY, "notify"),
     (Characteristic.Properties.INDICATE, "indicate"),
 )
-_LISTS = (
-    AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-    AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-)
+_LISTS = {
+    AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
+    AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
+    AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
+    AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
+}
+"""Lists of services, by the length of a UUID in them."""
+
+_SERVICE_DATA = {AdvertisingData.SERVICE_DATA_16_BIT_UUID: 2, AdvertisingData.SERVICE_DATA_128_BIT_UUID: 16}
 _NAMES = (AdvertisingData.COMPLETE_LOCAL_NAME, AdvertisingData.SHORTENED_LOCAL_NAME)
 _CENTRAL_ADDRESS = "F0:00:00:00:00:01"
 _MTU = 247
@@ -59,6 +69,8 @@ class VirtualRadio:
         # Bumble makes one LE connection at a time.
         self.connecting = asyncio.Lock()
         self.listeners = 0
+        self.lost: Counter[str] = Counter()
+        self._terms: dict[str, PairingTerms] = {}
         self.scanner = type("VirtualScanner", (_Scanner,), {"radio": self})
         self.client = type("VirtualClient", (_Client,), {"radio": self})
 
@@ -70,21 +82,89 @@ class VirtualRadio:
             name="kiteline", address=hci.Address(_CENTRAL_ADDRESS, hci.Address.RANDOM_DEVICE_ADDRESS)
         )
         central = Device(config=config, host=Host(opened.source, opened.sink))
-        # It connects under its random address, and must be known by that one when it comes back.
-        central.pairing_config_factory = lambda _: PairingConfig(
-            sc=True,
-            mitm=False,
-            bonding=True,
-            delegate=PairingDelegate(),
-            identity_address_type=PairingConfig.AddressType.RANDOM,
-        )
+        radio = cls(central, opened)
+        central.pairing_config_factory = radio.pairing_config
         await central.power_on()
         central.keystore = JsonKeyStore(None, str(keys))
-        return cls(central, opened)
+        return radio
+
+    def pairing_config(self, connection: Connection) -> PairingConfig:
+        """Return what is claimed towards a device; without terms of its own neither input nor output."""
+        terms = self._terms.get(_plain(connection.peer_address), PairingTerms())
+        return PairingConfig(
+            sc=True,
+            # As Linux: protection is asked for if there is any way to give it.
+            mitm=terms.capability is not AgentCapability.NO_INPUT_NO_OUTPUT,
+            bonding=True,
+            delegate=_Delegate(terms),
+            # It connects under its random address, and must be known by that one when it comes back.
+            identity_address_type=PairingConfig.AddressType.RANDOM,
+        )
+
+    # --- what `edge_agent.radio_host.RadioHost` asks ---
+
+    async def holds(self, address: str) -> bool:
+        """Tell whether the file of bonds has one with a device."""
+        return await self._key_of(address) is not None
+
+    async def remove(self, address: str) -> None:
+        """Take a bond out of the file."""
+        key = await self._key_of(address)
+        if key is not None and self.central.keystore is not None:
+            await self.central.keystore.delete(key)
+
+    async def _key_of(self, address: str) -> str | None:
+        keys = [] if self.central.keystore is None else await self.central.keystore.get_all()
+        return next((name for name, _ in keys if name[:17].upper() == address), None)
+
+    def drops(self, address: str) -> int:
+        """Return how many connections with a device ended."""
+        return self.lost[address]
+
+    @asynccontextmanager
+    async def expecting(self, address: str, terms: PairingTerms) -> AsyncIterator[None]:
+        """Pair with this device on these terms meanwhile."""
+        self._terms[address] = terms
+        try:
+            yield
+        finally:
+            del self._terms[address]
 
     async def close(self) -> None:
         """Let go of the controller; devices see a supervision timeout."""
         await self.transport.close()
+
+
+_CAPABILITIES = {
+    AgentCapability.NO_INPUT_NO_OUTPUT: PairingDelegate.IoCapability.NO_OUTPUT_NO_INPUT,
+    AgentCapability.DISPLAY_ONLY: PairingDelegate.IoCapability.DISPLAY_OUTPUT_ONLY,
+    AgentCapability.KEYBOARD_ONLY: PairingDelegate.IoCapability.KEYBOARD_INPUT_ONLY,
+    AgentCapability.DISPLAY_YES_NO: PairingDelegate.IoCapability.DISPLAY_OUTPUT_AND_YES_NO_INPUT,
+    AgentCapability.KEYBOARD_DISPLAY: PairingDelegate.IoCapability.DISPLAY_OUTPUT_AND_KEYBOARD_INPUT,
+}
+
+
+class _Delegate(PairingDelegate):
+    """Answers a pairing as the terms say."""
+
+    def __init__(self, terms: PairingTerms) -> None:
+        super().__init__(_CAPABILITIES[terms.capability])
+        self._source = terms.source
+
+    async def get_number(self) -> int | None:
+        return await self._source.passkey()
+
+    async def compare_numbers(self, number: int, digits: int) -> bool:
+        del digits
+        return await self._source.same(number)
+
+    async def display_number(self, number: int, digits: int) -> None:
+        del digits
+        await self._source.show(number)
+
+
+def _plain(address: hci.Address) -> str:
+    return address.to_string(with_type_qualifier=False).upper()
 
 
 async def _answered(command: Any) -> None:  # noqa: ANN401 - any HCI command
@@ -135,16 +215,21 @@ class _Scanner(BaseBleakScanner):
             await _answered(central.stop_scanning())
 
     def _heard(self, advertisement: Advertisement) -> None:
-        name, services = None, []
+        name, services, company, said = None, [], dict[int, bytes](), dict[str, bytes]()
         for kind, value in advertisement.data.ad_structures:
             if kind in _NAMES:
                 name = value.decode()
-            elif kind in _LISTS:
-                services += [_text(UUID.from_bytes(value[i : i + 2])) for i in range(0, len(value), 2)]
+            elif length := _LISTS.get(kind):
+                starts = range(0, len(value), length)
+                services += [_text(UUID.from_bytes(value[i : i + length])) for i in starts]
+            elif length := _SERVICE_DATA.get(kind):
+                said[_text(UUID.from_bytes(value[:length]))] = value[length:]
+            elif kind == AdvertisingData.MANUFACTURER_SPECIFIC_DATA:
+                company[int.from_bytes(value[:2], "little")] = value[2:]
         if not self.is_allowed_uuid(services):
             return
         address = advertisement.address.to_string(with_type_qualifier=False)
-        data = AdvertisementData(name, {}, {}, services, None, advertisement.rssi, (advertisement,))
+        data = AdvertisementData(name, company, said, services, None, advertisement.rssi, (advertisement,))
         device = self.create_or_update_device(address, address, name, advertisement.address, data)
         self.call_detection_callbacks(device, data)
 
@@ -212,6 +297,7 @@ class _Client(BaseBleakClient):
 
     def _lost(self, _reason: int) -> None:
         self._connection = None
+        self.radio.lost[self.address.upper()] += 1
         self.services = None
         if self._disconnected_callback:
             self._disconnected_callback()

@@ -30,7 +30,10 @@ def devices(
     """Run the devices of one home, each silent until somebody measures."""
     from virtual_home.home import run_home  # noqa: PLC0415 - the radio stack is slow to import
 
-    asyncio.run(run_home(load_scenario(scenario), radio, control))
+    loaded = load_scenario(scenario)
+    for cable in loaded.cables:
+        typer.echo(f"{cable.key}: {control.parent / cable.key}.tty")
+    asyncio.run(run_home(loaded, radio, control))
 
 
 @app.command()

@@ -1,7 +1,10 @@
 """The process of a home's devices: the radio on one socket, commands and events on another.
 
 Commands are JSON lines: {"do": "measure", "device": "cuff", "values": {"systolic": "192", ...}},
-{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...}.
+{"do": "ledger"}, {"do": "forget_bonds", "device": ...}, {"do": "set_clock", "device": ..., "offset_s": ...},
+{"do": "type_passkey", "device": ..., "passkey": ...}, {"do": "profile_changes", "device": ...},
+{"do": "hold", ...} (as "measure", but unheard until {"do": "release"}), {"do": "break_after", "packets": n},
+{"do": "disturb", "device": ..., "how": "drop"} (see `Disturbance`), {"do": "advertise" | "silence", ...}.
 Each is answered by one line with "answer"; events of all devices are lines with "event", to every listener.
 """
 
@@ -16,28 +19,63 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from virtual_home.devices.advertising import S400, MiCompositionScale, MiScale
+from virtual_home.devices.and_devices import AndCuff, AndScale
+from virtual_home.devices.beurer_scale import BeurerScale
+from virtual_home.devices.composition_scale import CompositionScale
+from virtual_home.devices.continuous import ContinuousOximeter, GlucoseMonitor
 from virtual_home.devices.glucose_meter import GlucoseMeter
-from virtual_home.devices.peripheral import Peripheral, real_time
-from virtual_home.devices.pushing import Cuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.health_sensor import HealthSensor
+from virtual_home.devices.microlife_cuff import MicrolifeCuff
+from virtual_home.devices.omron_cuffs import OmronMemoryCuff, OmronTimedCuff
+from virtual_home.devices.peripheral import Disturbance, Entry, Peripheral, real_time
+from virtual_home.devices.pushing import Cuff, EnhancedCuff, Oximeter, Scale, Thermometer
+from virtual_home.devices.record_keeper import RecordKeeper
+from virtual_home.devices.transtek_scale import TranstekScale
+from virtual_home.devices.vendor_meters import CareSensMeter, ContourMeter, RenumberingMeter, VerioMeter
+from virtual_home.devices.yonker_cuff import YonkerCuff
 from virtual_home.people import Person
 from virtual_home.radio import Air, serve_controller
-from virtual_home.scenario import Scenario
+from virtual_home.scenario import CableEntry, DeviceEntry, Scenario
+from virtual_home.serial.cable import Cable
+from virtual_home.serial.kinds import CABLE_KINDS
 
-KINDS: Final[dict[str, type[Cuff | Scale | Thermometer | Oximeter | GlucoseMeter]]] = {
+KINDS: Final[dict[str, type[Peripheral]]] = {
     "cuff": Cuff,
     "glucose_meter": GlucoseMeter,
     "scale": Scale,
     "thermometer": Thermometer,
     "oximeter": Oximeter,
+    "omron_memory": OmronMemoryCuff,
+    "omron_timed": OmronTimedCuff,
+    "and_cuff": AndCuff,
+    "and_scale": AndScale,
+    "microlife": MicrolifeCuff,
+    "yonker": YonkerCuff,
+    "enhanced_cuff": EnhancedCuff,
+    "continuous_oximeter": ContinuousOximeter,
+    "glucose_monitor": GlucoseMonitor,
+    "composition_scale": CompositionScale,
+    "beurer_scale": BeurerScale,
+    "health_sensor": HealthSensor,
+    "mi_scale": MiScale,
+    "mi_composition_scale": MiCompositionScale,
+    "xiaomi_s400": S400,
+    "transtek_scale": TranstekScale,
+    "contour": ContourMeter,
+    "caresens": CareSensMeter,
+    "dm30b": RenumberingMeter,
+    "verio_flex": VerioMeter,
 }
 
+TRICKS: Final = frozenset({"hold", "release", "break_after", "unacknowledged"})
 MINUTE: Final = dt.timedelta(minutes=1)
 
 
 class Home:
     """The devices of one scenario, powered on and silent until somebody measures."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, folder: Path | None = None) -> None:
         self.air: Air = Air()
         self.listeners: set[asyncio.StreamWriter] = set()
         self._now = scenario.begins_at
@@ -46,9 +84,22 @@ class Home:
             entry.key: KINDS[entry.kind](entry.spec(zone), self.air, self.announce, self.now)
             for entry in scenario.devices
         }
-        people = {entry.person: Person(scenario.seed, entry.person) for entry in scenario.devices}
+        self.cables = {
+            entry.key: Cable(
+                (folder or Path()) / f"{entry.key}.tty",
+                CABLE_KINDS[entry.kind](
+                    entry.serial, self.now, zone, dt.timedelta(seconds=entry.clock_offset_s)
+                ),
+            )
+            for entry in scenario.cables
+        }
+        every: list[DeviceEntry | CableEntry] = [*scenario.devices, *scenario.cables]
+        people = {entry.person: Person(scenario.seed, entry.person) for entry in every}
         self._next: dict[str, Iterator[dict[str, Decimal]]] = {
-            entry.key: people[entry.person].readings(entry.kind) for entry in scenario.devices
+            entry.key: people[entry.person].readings(
+                "glucose_meter" if entry.key in self.cables else entry.kind
+            )
+            for entry in every
         }
 
     def now(self) -> dt.datetime:
@@ -59,6 +110,8 @@ class Home:
         """Switch all devices on."""
         for device in self.devices.values():
             await device.power_on()
+        for cable in self.cables.values():
+            cable.plug()
 
     def announce(self, event: dict[str, Any]) -> None:
         """Tell every listener."""
@@ -68,11 +121,13 @@ class Home:
 
     async def measure(self, key: str, values: dict[str, str]) -> dict[str, Any]:
         """Let somebody measure; without values the person's next plausible ones."""
-        device = self.devices[key]
         if self._now is not None:
             self._now += MINUTE
         chosen = {name: Decimal(value) for name, value in values.items()} or next(self._next[key])
-        entry = await device.measure(**chosen)  # type: ignore[arg-type]  # names are checked by the call itself
+        if key in self.cables:
+            return _measured(key, self.cables[key], chosen["mg_dl"])
+        device = self.devices[key]
+        entry: Entry = await device.measure(**chosen)  # type: ignore[attr-defined]  # every kind measures
         return asdict(entry) | {"values": {name: str(value) for name, value in chosen.items()}}
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -86,21 +141,54 @@ class Home:
                 return await self.measure(key, dict(rest.get("values", {})))
             case {"do": "ledger"}:
                 return self.ledger()
-            case {"do": "forget_bonds", "device": str(key)}:
-                await self.devices[key].forget_bonds()
-                return True
-            case {"do": "set_clock", "device": str(key), "offset_s": int(offset)}:
-                self._set_clock(self.devices[key], offset)
-                return True
-            case {"do": "deletions_asked", "device": str(key)}:
-                device = self.devices[key]
-                return device.deletions_asked if isinstance(device, GlucoseMeter) else 0
+            case {"do": "plug" | "unplug" as turn, "device": str(key)}:
+                cable = self.cables[key]
+                if cable.plugged != (turn == "plug"):
+                    cable.plug() if turn == "plug" else cable.unplug()
+                return cable.plugged
+            case {"do": str(trick), "device": str(key), **rest} if trick in TRICKS:
+                return await self._trick(trick, key, rest)
+            case {"do": "profile_changes" | "deletions_asked" as what, "device": str(key)}:
+                return _suffered(self.devices[key], what)
+            case {"device": str(key)}:
+                await self._treat(self.devices[key], asked)
             case _:
                 raise ValueError(f"unknown command {asked!r}")
+        return True
+
+    async def _trick(self, trick: str, key: str, rest: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+        """Let a device do what devices do now and then: measure unheard, or lose its connection."""
+        device = self.devices[key]
+        if trick == "unacknowledged":
+            return getattr(device, trick, 0)
+        if trick == "break_after":
+            device.break_after = int(rest["packets"])
+            return True
+        device.silent, was_silent = trick == "hold", device.silent
+        if trick == "hold":
+            return await self.measure(key, dict(rest.get("values", {})))
+        device.released.set()
+        if was_silent:
+            await device.advertise()
+        return True
 
     @staticmethod
-    def _set_clock(device: Peripheral, offset_s: int) -> None:
-        device.clock.offset = dt.timedelta(seconds=offset_s)
+    async def _treat(device: Peripheral, asked: dict[str, Any]) -> None:
+        match asked:
+            case {"do": "forget_bonds"}:
+                await device.forget_bonds()
+            case {"do": "set_clock", "offset_s": int(offset)}:
+                device.clock.offset = dt.timedelta(seconds=offset)
+            case {"do": "type_passkey", "passkey": int(digits)}:
+                device.panel.type_passkey(digits)
+            case {"do": "advertise"}:
+                await device.advertise()
+            case {"do": "silence"}:
+                await device.silence()
+            case {"do": "disturb", "how": str(how)}:
+                device.disturbances.add(Disturbance(how))
+            case _:
+                raise ValueError(f"unknown command {asked!r}")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one listener until it goes."""
@@ -120,9 +208,26 @@ class Home:
             writer.close()
 
 
+def _suffered(device: Peripheral, what: str) -> list[int] | int:
+    """Return what was done to a device that nobody may do."""
+    if what == "profile_changes":
+        return device.changed if isinstance(device, BeurerScale) else []
+    return device.deletions_asked if isinstance(device, RecordKeeper) else 0
+
+
+def _measured(key: str, cable: Cable, mg_dl: Decimal) -> dict[str, Any]:
+    """Let somebody measure with a meter that may be on its cable at the same time."""
+    if mg_dl != mg_dl.to_integral_value():
+        raise ValueError(f"{key} measures whole mg/dL")
+    taken = cable.meter.measure(int(mg_dl)).taken
+    if cable.plugged:
+        cable.switch_on()
+    return {"device": key, "taken": taken.isoformat(), "values": {"mg_dl": str(mg_dl)}}
+
+
 async def run_home(scenario: Scenario, radio: Path, control: Path) -> None:
     """Serve a home until cancelled."""
-    home = Home(scenario)
+    home = Home(scenario, control.parent)
     await home.power_on()
     await serve_controller(home.air, radio)
     await asyncio.to_thread(control.unlink, missing_ok=True)

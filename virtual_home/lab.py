@@ -19,7 +19,7 @@ from service_kit.key_files import write_private, write_public
 from virtual_home.home import HomeControl
 from virtual_home.hospital import Desk
 from virtual_home.processes import Program, free_port
-from virtual_home.scenario import Scenario
+from virtual_home.scenario import DeviceEntry, Scenario
 from virtual_home.servers import broker, fhir_server
 from wire_format.errors import KitelineError, Misconfigured, Unreachable
 from wire_format.keys import BridgeKeys, GatewayKeys
@@ -58,6 +58,8 @@ zone_offset_minutes = {zone}
 [visits]
 rest_s = 0.5
 longest_rest_s = 2
+# A virtual adapter holds more links than a real one.
+links = 16
 
 [profiles]
 enable = {enable}
@@ -69,6 +71,9 @@ address = "{address}"
 person = "{person}"
 since = {since}
 """
+
+_ASKING: Final = ("composition_scale", "beurer_scale")
+_CONSENT: Final = "slot = {slot}\nconsent_code = {code}\n"
 
 _BRIDGE: Final = """\
 site = "{site}"
@@ -295,11 +300,9 @@ class Lab:
             "enable": json.dumps([p.name for p in load_profiles().values() if not p.on_by_default]),
         }
         since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=1)).isoformat()
-        owners = {d.address: d.person for d in self.scenario.devices}
-        agent = _AGENT.format(**values) + "".join(
-            _DEVICE.format(address=address, person=person, since=since) for address, person in owners.items()
-        )
-        people = sorted(set(owners.values()))
+        devices = self.scenario.devices
+        agent = _AGENT.format(**values) + "".join(_section(device, since) for device in devices)
+        people = sorted({device.person for device in devices})
         enrolment = _ENROLMENT.format(**values) + "".join(_PERSON.format(person=p, **values) for p in people)
         (self.folder / "agent.toml").write_text(agent)
         (self.folder / "bridge.toml").write_text(_BRIDGE.format(**values))
@@ -358,3 +361,11 @@ def _step(line: bytes) -> StepLine:
         said["monotonic_ns"],
         "hit" in said,
     )
+
+
+def _section(device: DeviceEntry, since: str) -> str:
+    """Return what the home configures of a device: whose it is, and the consent code if it asks for one."""
+    section = _DEVICE.format(address=device.address, person=device.person, since=since)
+    if device.kind not in _ASKING:
+        return section
+    return section + _CONSENT.format(slot=device.slot, code=device.consent_code)

@@ -36,6 +36,8 @@ _MEANS: Final = {
     Condition.DIABETES: _Means(134, 80, 74, 156, 78),
     Condition.HEART_FAILURE: _Means(122, 72, 82, 108, 70),
 }
+_SCALES: Final = ("mi_scale", "mi_composition_scale", "xiaomi_s400", "transtek_scale")
+_METERS: Final = ("contour", "caresens", "dm30b", "verio_flex")
 _SESSION_SD: Final = 8.0
 _READING_SD: Final = 5.0
 _WEIGHT_SD: Final = 0.7
@@ -66,6 +68,10 @@ class Person:
         raw = self._means.weight_kg + self._random.gauss(0, _WEIGHT_SD)
         return {"weight": Decimal(round(raw * 20)) / 20}
 
+    def composition(self) -> dict[str, Decimal]:
+        """Return body weight (kg) and body fat (%)."""
+        return self.weight() | {"fat": Decimal(round(240 + self._random.gauss(0, 5))) / 10}
+
     def temperature(self) -> dict[str, Decimal]:
         """Return body temperature (degrees Celsius), in the steps of a thermometer."""
         return {"temperature": Decimal(round(366 + self._random.gauss(0, 2))) / 10}
@@ -87,6 +93,20 @@ class Person:
             "scale": self.weight,
             "thermometer": self.temperature,
             "oximeter": self.oximetry,
+            "omron_memory": self.blood_pressure,
+            "omron_timed": self.blood_pressure,
+            "and_cuff": self.blood_pressure,
+            "and_scale": self.weight,
+            "microlife": self.blood_pressure,
+            "yonker": self.blood_pressure,
+            "enhanced_cuff": self.blood_pressure,
+            "continuous_oximeter": self.oximetry,
+            "glucose_monitor": self.glucose,
+            "composition_scale": self.composition,
+            "beurer_scale": self.composition,
+            "health_sensor": self.blood_pressure,
+            **dict.fromkeys(_SCALES, self.weight),
+            **dict.fromkeys(_METERS, self.glucose),
         }[kind]
         while True:
             yield measure()

@@ -30,10 +30,12 @@ class Air(LocalLink):
 
     Bumble sends ACL data under the sender's random address, although a connection may have been made under
     its public one; and it hands every advertisement to every controller, also to those that do not listen.
+    `deaf` controllers advertise, and hear no connection request: their devices went away at that moment.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Bumble's own is not annotated
+        self.deaf: set[Controller] = set()
 
     def send_acl_data(
         self,
@@ -54,7 +56,7 @@ class Air(LocalLink):
         loop = asyncio.get_running_loop()
         if isinstance(packet, ll.ConnectInd):
             asked = self.find_le_controller(packet.advertiser_address)
-            if asked is not None:
+            if asked is not None and asked not in self.deaf:
                 loop.call_soon(asked.on_ll_advertising_pdu, packet)
             return
         for controller in self.controllers:

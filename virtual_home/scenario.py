@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from virtual_home.devices.pairing import Pairing
 from virtual_home.devices.peripheral import DeviceSpec
 from wire_format.errors import Misconfigured
 
@@ -33,7 +34,33 @@ class DeviceEntry(_Part):
     """One device of the home. See `DeviceSpec` for the meaning of its habits."""
 
     key: str
-    kind: Literal["cuff", "glucose_meter", "scale", "thermometer", "oximeter"]
+    kind: Literal[
+        "cuff",
+        "glucose_meter",
+        "scale",
+        "thermometer",
+        "oximeter",
+        "omron_memory",
+        "omron_timed",
+        "and_cuff",
+        "and_scale",
+        "microlife",
+        "yonker",
+        "enhanced_cuff",
+        "continuous_oximeter",
+        "glucose_monitor",
+        "composition_scale",
+        "beurer_scale",
+        "health_sensor",
+        "mi_scale",
+        "mi_composition_scale",
+        "xiaomi_s400",
+        "transtek_scale",
+        "contour",
+        "caresens",
+        "dm30b",
+        "verio_flex",
+    ]
     address: str = Field(pattern=r"^[0-9A-F]{2}(:[0-9A-F]{2}){5}$")
     name: str
     maker: str
@@ -46,6 +73,11 @@ class DeviceEntry(_Part):
     clock_writable: bool = True
     advertises_s: float = 30.0
     closes_after_s: float = 0.5
+    memory: int = Field(default=60, ge=1)
+    pairing: Pairing = "just_works"
+    passkey: int = Field(default=0, ge=0, le=999_999)
+    slot: int = Field(default=1, ge=0, le=255)
+    consent_code: int = Field(default=0, ge=0, le=9999)
 
     def spec(self, zone_offset_minutes: int) -> DeviceSpec:
         """Return what the virtual device is built from."""
@@ -53,6 +85,16 @@ class DeviceEntry(_Part):
         if self.clock_absent:
             habits["clock_offset_s"] = None
         return DeviceSpec(**habits, zone_offset_minutes=zone_offset_minutes)
+
+
+class CableEntry(_Part):
+    """A meter on a serial cable. The cable is a pty, `<key>.tty` beside the control socket."""
+
+    key: str = Field(pattern=r"^[a-z0-9_-]+$")
+    kind: Literal["ultra2", "ultraeasy", "freestyle_lite", "freestyle_optium", "codefree", "taidoc"]
+    serial: str
+    person: str
+    clock_offset_s: int = 0
 
 
 class Act(_Part):
@@ -76,11 +118,12 @@ class Scenario(_Part):
     zone_offset_minutes: int = 480
     begins_at: AwareDatetime | None = None
     devices: tuple[DeviceEntry, ...] = Field(min_length=1)
+    cables: tuple[CableEntry, ...] = ()
     acts: tuple[Act, ...] = ()
 
     @model_validator(mode="after")
     def _known_devices(self) -> "Scenario":
-        known = {device.key for device in self.devices}
+        known = {device.key for device in self.devices} | {cable.key for cable in self.cables}
         strangers = [act.device for act in self.acts if act.device not in known]
         if strangers:
             raise ValueError(f"acts name the devices {strangers}, which the home does not have")

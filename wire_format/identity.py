@@ -1,8 +1,10 @@
 """The identity of a reading: the same record read twice, also after a clock correction, is the same one.
 
-Three cases, after what the device can tell (docs/architecture.md, "Identity"):
-record-keeping device: device, quantity and record key; push-only device with a clock: device, quantity, its
-timestamp as given, and the values; device without a usable clock: device, boot, visit, ordinal and bytes.
+Four cases, after what the device can tell (docs/architecture.md, "Identity"):
+record-keeping device: device, quantity and record key; device with a clock that numbers nothing: device,
+quantity, its timestamp as given, and the values; a record out of a memory, neither numbered nor usably dated:
+device, quantity, the digits as given, and the values; device without a usable clock that sends what it just
+measured: device, boot, visit, ordinal and bytes.
 """
 
 import datetime as dt
@@ -44,6 +46,17 @@ def stated_id(
 ) -> UUID:
     """Identity of a reading that a device pushes with its own timestamp, as given."""
     return derived_id("stated", device, quantity, stated, user, tuple(values))
+
+
+def undated_id(
+    device: UUID, quantity: Quantity, digits: str | None, user: int | None, values: Sequence[Component]
+) -> UUID:
+    """Identity of a record that a device keeps without a number and without a usable time.
+
+    It is read again at each visit, so that no visit may be part of it. `digits` are those of no calendar, or
+    None if there are none.
+    """
+    return derived_id("undated", device, quantity, digits, user, tuple(values))
 
 
 def clockless_id(  # noqa: PLR0913, PLR0917 - the identity has these parts

@@ -6,7 +6,7 @@ A measurement is immutable. Whose it is and when it was taken are later statemen
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -47,6 +47,8 @@ class Remark(StrEnum):
     CLOCK_AHEAD = "clock_ahead"  # the device states a time that has not come yet
     POSSIBLE_REPETITION = "possible_repetition"  # equal bytes shortly before, from a device without clock
     STORED_RECORD = "stored_record"  # came out of the device's memory, not live
+    QUESTIONABLE = "questionable"  # the device itself says that the value may be wrong
+    EARLY_ESTIMATE = "early_estimate"  # the device says that the value has not settled yet
 
 
 class Component(Wire):
@@ -115,7 +117,9 @@ class Specimen(StrEnum):
 class GlucoseContext(Wire):
     """Fields of 0x2A18 and 0x2A34 beside the value; None where the device did not say.
 
-    `amount` decimals are in the units of the specification: kg, L, seconds, percent.
+    `amount` decimals are in the units of the specification: kg, L, seconds, percent. `annunciation_bits` are
+    those of continuous glucose (0x2AA7): status octet, then calibration and temperature, then warning, the
+    first in the lowest byte; an octet that was not sent is 0.
     """
 
     about: Literal["glucose"] = "glucose"
@@ -137,6 +141,7 @@ class GlucoseContext(Wire):
     medication_litre: Decimal | None = None
     hba1c_percent: Decimal | None = None
     extended_flags: int | None = None
+    annunciation_bits: int | None = None
 
 
 class BodyContext(Wire):
@@ -157,16 +162,41 @@ class TemperatureContext(Wire):
     site: int | None = None
 
 
+_TEST_BITS: Final = 1 << 10 | 1 << 11 | 1 << 12  # demonstration, testing, calibration
+
+
 class OximetryContext(Wire):
-    """PLX measurement status (16 bit) and device and sensor status (24 bit), as given."""
+    """PLX measurement status (16 bit) and device and sensor status (24 bit), as given.
+
+    `continuous` says that this is one of a stream of readings (0x2A5F), and not a spot check.
+    """
 
     about: Literal["oximetry"] = "oximetry"
     measurement_status_bits: int | None = None
     sensor_status_bits: int | None = None
+    continuous: bool | None = None
+
+    @property
+    def test_data(self) -> bool:
+        """Whether the device says that these are data of a demonstration, a test or a calibration."""
+        return bool((self.measurement_status_bits or 0) & _TEST_BITS)
+
+
+class SensorContext(Wire):
+    """What a generic health sensor said beside its values: the MDC code of the whole, and its status bits."""
+
+    about: Literal["sensor"] = "sensor"
+    kind: int | None = None
+    status_bits: int | None = None
 
 
 Context = Annotated[
-    BloodPressureContext | GlucoseContext | BodyContext | TemperatureContext | OximetryContext,
+    BloodPressureContext
+    | GlucoseContext
+    | BodyContext
+    | TemperatureContext
+    | OximetryContext
+    | SensorContext,
     Field(discriminator="about"),
 ]
 

@@ -19,6 +19,7 @@ class Unit(StrEnum):
     MG_PER_DL = "mg/dL"
     KG = "kg"
     POUND = "[lb_av]"
+    JIN = "kg/2"  # the market jin, exactly half a kilogram; UCUM has no symbol of its own for it
     METRE = "m"
     INCH = "[in_i]"
     PERCENT = "%"
@@ -28,6 +29,7 @@ class Unit(StrEnum):
     OHM = "Ohm"
     KILOJOULE = "kJ"
     SECOND = "s"
+    MG_PER_DL_PER_MINUTE = "mg/dL/min"
 
 
 class Quantity(StrEnum):
@@ -39,6 +41,8 @@ class Quantity(StrEnum):
     BODY_COMPOSITION = "body_composition"
     BODY_TEMPERATURE = "body_temperature"
     PULSE_OXIMETRY = "pulse_oximetry"
+    CONTINUOUS_GLUCOSE = "continuous_glucose"  # of interstitial fluid, one of a session's many readings
+    PULSE_RATE = "pulse_rate"  # on its own, as a generic sensor may give it
 
 
 class Term(StrEnum):
@@ -60,10 +64,17 @@ class Term(StrEnum):
     SOFT_LEAN_MASS = "soft_lean_mass"
     BODY_WATER_MASS = "body_water_mass"
     IMPEDANCE = "impedance"
+    IMPEDANCE_SECOND = "impedance_second"  # of a scale that measures at two frequencies
     BASAL_METABOLISM = "basal_metabolism"
     BODY_TEMPERATURE = "body_temperature"
     OXYGEN_SATURATION = "oxygen_saturation"
     PULSE_AMPLITUDE_INDEX = "pulse_amplitude_index"
+    OXYGEN_SATURATION_FAST = "oxygen_saturation_fast"
+    OXYGEN_SATURATION_SLOW = "oxygen_saturation_slow"
+    PULSE_RATE_FAST = "pulse_rate_fast"
+    PULSE_RATE_SLOW = "pulse_rate_slow"
+    GLUCOSE_TREND = "glucose_trend"
+    GLUCOSE_QUALITY = "glucose_quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +116,7 @@ NOMENCLATURE: Final[dict[Term, Row]] = {
         160368, "MDC_CONC_GLU_UNDETERMINED_PLASMA", (), (Unit.MMOL_PER_L, Unit.MG_PER_DL), "0.5", "50"
     ),
     Term.KETONE: _row(None, None, (), (Unit.MMOL_PER_L,), "0", "15"),
-    Term.BODY_WEIGHT: _row(188736, "MDC_MASS_BODY_ACTUAL", ("29463-7",), _MASS, "2", "400"),
+    Term.BODY_WEIGHT: _row(188736, "MDC_MASS_BODY_ACTUAL", ("29463-7",), (*_MASS, Unit.JIN), "2", "400"),
     Term.BODY_HEIGHT: _row(188740, "MDC_LEN_BODY_ACTUAL", ("8302-2",), (Unit.METRE, Unit.INCH), "0.4", "2.6"),
     Term.BODY_MASS_INDEX: _row(
         188752, "MDC_RATIO_MASS_BODY_LEN_SQ", ("39156-5",), (Unit.KG_PER_M2,), "8", "120"
@@ -117,6 +128,7 @@ NOMENCLATURE: Final[dict[Term, Row]] = {
     Term.SOFT_LEAN_MASS: _row(188760, "MDC_MASS_BODY_SOFT_LEAN", (), _MASS, "1", "250"),
     Term.BODY_WATER_MASS: _row(188764, "MDC_BODY_WATER", (), _MASS, "1", "200"),
     Term.IMPEDANCE: _row(None, None, (), (Unit.OHM,), "50", "2000"),
+    Term.IMPEDANCE_SECOND: _row(None, None, (), (Unit.OHM,), "50", "2000"),
     Term.BASAL_METABOLISM: _row(None, None, (), (Unit.KILOJOULE,), "1000", "30000"),
     Term.BODY_TEMPERATURE: _row(
         150364, "MDC_TEMP_BODY", ("8310-5",), (Unit.CELSIUS, Unit.FAHRENHEIT), "25", "45"
@@ -125,4 +137,10 @@ NOMENCLATURE: Final[dict[Term, Row]] = {
         150456, "MDC_PULS_OXIM_SAT_O2", ("59408-5", "2708-6"), (Unit.PERCENT,), "40", "100"
     ),
     Term.PULSE_AMPLITUDE_INDEX: _row(None, None, (), (Unit.PERCENT,), "0", "20"),
+    Term.OXYGEN_SATURATION_FAST: _row(None, None, (), (Unit.PERCENT,), "40", "100"),
+    Term.OXYGEN_SATURATION_SLOW: _row(None, None, (), (Unit.PERCENT,), "40", "100"),
+    Term.PULSE_RATE_FAST: _row(None, None, (), (Unit.PER_MINUTE,), "20", "250"),
+    Term.PULSE_RATE_SLOW: _row(None, None, (), (Unit.PER_MINUTE,), "20", "250"),
+    Term.GLUCOSE_TREND: _row(None, None, (), (Unit.MG_PER_DL_PER_MINUTE,), "-20", "20"),
+    Term.GLUCOSE_QUALITY: _row(None, None, (), (Unit.PERCENT,), "0", "100"),
 }

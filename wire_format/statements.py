@@ -72,7 +72,11 @@ class DeviceEventKind(StrEnum):
     BATTERY_LOW = "battery_low"
     MEMORY_FULL = "memory_full"
     VISIT_FAILED = "visit_failed"
+    BOND_LOST = "bond_lost"  # one side forgot the keys, or another device uses its address: refused
     RECORDS_RENUMBERED = "records_renumbered"  # fewer records, or a lower sequence, than were seen before
+    CONSENT_REFUSED = "consent_refused"  # a user slot does not take the code that the home gave for it
+    USERS_LOST = "users_lost"  # the device says that it has no users: its batteries were changed
+    STREAM_THINNED = "stream_thinned"  # of a continuous stream only some readings were kept, as configured
 
 
 class DeviceEvent(Wire):
@@ -92,6 +96,9 @@ class GatewayEventKind(StrEnum):
     OUTBOX_OPENED = "outbox_opened"  # a new outbox_id begins: new card, or a fork was reported
     OUTBOX_FULL = "outbox_full"
     TIME_LEARNED = "time_learned"
+    ADAPTER_RESET = "adapter_reset"  # it did not listen any more, and was switched off and on
+    ADAPTER_DEAD = "adapter_dead"  # it cannot be used, also after resets: no device is heard
+    ADAPTER_BACK = "adapter_back"  # it listens again
     PROFILES_CHANGED = "profiles_changed"  # another bundle of device profiles is in use; detail says which
     PROFILES_REFUSED = "profiles_refused"  # a bundle is not used, the last good one is; detail says why
 

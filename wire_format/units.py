@@ -26,6 +26,8 @@ _CONVERSIONS: Final[dict[tuple[Unit, Unit], Callable[[Decimal], Decimal]]] = {
     (Unit.MMOL_PER_L, Unit.MG_PER_DL): lambda v: v * GLUCOSE_MG_DL_PER_MMOL_L,
     (Unit.POUND, Unit.KG): lambda v: v * KG_PER_POUND,
     (Unit.KG, Unit.POUND): lambda v: v / KG_PER_POUND,
+    (Unit.JIN, Unit.KG): lambda v: v / 2,
+    (Unit.KG, Unit.JIN): lambda v: v * 2,
     (Unit.INCH, Unit.METRE): lambda v: v * METRE_PER_INCH,
     (Unit.METRE, Unit.INCH): lambda v: v / METRE_PER_INCH,
     (Unit.FAHRENHEIT, Unit.CELSIUS): lambda v: (v - 32) * 5 / 9,

@@ -62,7 +62,7 @@ class AlertOrder:
     """One alert with the readings it stands on, trigger first, and the sentences for each reader.
 
     Readings that are another patient's by now, or nobody's, are left out: a withdrawn alert may have none.
-    `gateway` is the home's that measured.
+    `gateway` is the home's that measured. Of the sentences, None says that this reader is told nothing.
     """
 
     alert: Alert
@@ -70,9 +70,9 @@ class AlertOrder:
     care: CareContext
     gateway: Gateway
     reason: str
-    work: str
-    physician_text: str
-    patient_text: str
+    work: str | None
+    physician_text: str | None
+    patient_text: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,14 @@ SPECIALIZATIONS: Final[dict[Quantity, tuple[int, str]]] = {
     Quantity.BODY_TEMPERATURE: (528392, "MDC_DEV_SPEC_PROFILE_TEMP"),
     Quantity.PULSE_OXIMETRY: (528388, "MDC_DEV_SPEC_PROFILE_PULS_OXIM"),
 }
+GENERIC: Final = (528457, "MDC_DEV_SPEC_PROFILE_GENERIC")
+"""Of a quantity whose own specialization we could not verify."""
+
+
+def specialization(quantity: Quantity) -> tuple[int, str]:
+    """Return what a device is that measures this quantity; the generic one where no row says more."""
+    return SPECIALIZATIONS.get(quantity, GENERIC)
+
 
 VITAL_SIGNS: Final[dict[Term, str]] = {
     Term.PULSE_RATE: "heartrate",
@@ -98,6 +106,9 @@ VITAL_SIGNS: Final[dict[Term, str]] = {
     Term.OXYGEN_SATURATION: "oxygensat",
 }
 """Terms that base R4 has a vital signs profile for."""
+
+OUTSIDE_VITAL_SIGNS: Final = frozenset({(Term.BODY_WEIGHT, Unit.JIN)})
+"""Units that the vital signs profile of a term has no place for: such a value goes without that profile."""
 
 
 def coding(system: str, code: str | int, display: str | None = None) -> Resource:

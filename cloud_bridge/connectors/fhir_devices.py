@@ -6,9 +6,9 @@ from cloud_bridge.connectors.base import Gateway, ReadingOrder
 from cloud_bridge.connectors.fhir_codes import (
     BLUETOOTH_ADDRESS,
     DEVICE_IDENTIFIER,
+    GENERIC,
     MDC,
     PHD_PROFILE,
-    SPECIALIZATIONS,
     SYSTEM_ID,
     URI,
     Resource,
@@ -16,6 +16,7 @@ from cloud_bridge.connectors.fhir_codes import (
     concept,
     eui,
     identifier,
+    specialization,
 )
 from wire_format.identity import derived_id
 from wire_format.measurement import DeviceIdentity, Measurement
@@ -48,7 +49,7 @@ def phd_device(m: Measurement) -> Resource:
         "manufacturer": device.maker,
         "modelNumber": device.model,
         "type": concept(coding(MDC, 65573, "MDC_MOC_VMS_MDS_SIMP")),
-        "specialization": [_specialization(SPECIALIZATIONS[m.quantity])],
+        "specialization": [_specialization(specialization(m.quantity))],
         "property": [_synchronised_by(532224, "MDC_TIME_SYNC_NONE")],
     }
     if device.serial is not None:
@@ -66,7 +67,7 @@ def phg_device(gateway: Gateway) -> Resource:
         "identifier": [_typed("SYSID", SYSTEM_ID, eui(gateway.system_id))],
         "manufacturer": "Kiteline",
         "type": concept(coding(MDC, 531981, "MDC_MOC_VMS_MDS_AHD")),
-        "specialization": [_specialization((528457, "MDC_DEV_SPEC_PROFILE_GENERIC"))],
+        "specialization": [_specialization(GENERIC)],
         "version": [_version(531975, "MDC_ID_PROD_SPEC_SW", gateway.software)],
         "property": [_synchronised_by(532226, "MDC_TIME_SYNC_NTPV4")],
     }

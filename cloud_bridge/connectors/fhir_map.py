@@ -92,7 +92,8 @@ def alert_bundle(order: AlertOrder, existing: Sequence[Resource], *, test_data: 
     author = bundle.create(gateway_key(gateway), phg_device(gateway), _device_url("phg", gateway.system_id))
     patient = reference("Patient", order.care.patient)
     bundle.put(detected_issue(order, patient, author, evidence))
-    _task(order, bundle, existing, author, evidence)
+    if order.work is not None:
+        _task(order, bundle, existing, author, evidence)
     _messages(order, bundle, existing)
     return bundle.resource()
 
@@ -155,15 +156,17 @@ def _task(
 
 
 def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -> None:
-    """Add both messages once; what was withdrawn revokes what was not yet sent."""
+    """Add each message that there is once; what was withdrawn revokes what was not yet sent."""
     care = order.care
     patient = reference("Patient", care.patient)
     organization = reference("Organization", care.organization)
     physician = reference("Practitioner", care.physician)
-    messages = [
+    told = (order.physician_text, order.patient_text)
+    made = (
         physician_copy(order, patient, physician, organization),
         patient_message(order, patient, organization),
-    ]
+    )
+    messages = [message for text, message in zip(told, made, strict=True) if text is not None]
     known = {one["identifier"][0]["system"]: one for one in existing if "payload" in one}
     for message in messages:
         key = message["identifier"][0]

@@ -26,6 +26,7 @@ from cloud_bridge.connectors.fhir_codes import (
     MEAL,
     MEAL_CODES,
     MEASUREMENT,
+    OUTSIDE_VITAL_SIGNS,
     PHD_CATEGORY,
     PHD_IDENTIFIER,
     PHD_PROFILE,
@@ -44,6 +45,7 @@ from wire_format.measurement import (
     Component,
     GlucoseContext,
     Measurement,
+    OximetryContext,
     Specimen,
 )
 from wire_format.nomenclature import NOMENCLATURE, PANEL_BLOOD_PRESSURE, Quantity, Term, Unit
@@ -69,7 +71,9 @@ class Surroundings:
 
 
 def is_patient_data(m: Measurement) -> bool:
-    """Tell whether a measurement says anything about a person."""
+    """Tell whether a measurement says anything about a person: no control solution, no demonstration."""
+    if isinstance(m.context, OximetryContext):
+        return not m.context.test_data
     return not (isinstance(m.context, GlucoseContext) and m.context.control_solution)
 
 
@@ -136,7 +140,8 @@ class _Maker:
     def _single(self, component: Component, parent: str | None) -> tuple[UUID, Resource]:
         key = self._key(component)
         vital = VITAL_SIGNS.get(component.term)
-        profiles = [*([f"{BASE_PROFILE}{vital}"] if vital else []), f"{PHD_PROFILE}PhdNumericObservation"]
+        fits = vital is not None and (component.term, component.unit) not in OUTSIDE_VITAL_SIGNS
+        profiles = [*([f"{BASE_PROFILE}{vital}"] if fits else []), f"{PHD_PROFILE}PhdNumericObservation"]
         category = "vital-signs" if vital else "laboratory" if component.term is Term.GLUCOSE else None
         code = self._glucose_code(component) if component.term is Term.GLUCOSE else _code(component)
         made = self._base(key, code, profiles, category) | _value(component)

@@ -3,6 +3,7 @@
 import datetime as dt
 import ssl
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -209,7 +210,8 @@ def _issue_code(answer: httpx.Response) -> str:
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
     try:
-        body = answer.json()
+        # What is read may be written back: a value keeps its digits, 82.50 stays 82.50.
+        body = answer.json(parse_float=Decimal)
     except ValueError as error:
         raise Unreachable("The hospital's server answered without FHIR: check what stands there.") from error
     if not isinstance(body, dict) or body.get("resourceType") != "Bundle":

@@ -24,6 +24,7 @@ _ISSUE_STATUS: Final = {
     Standing.UNCONFIRMED: "preliminary",
     Standing.CONFIRMED: "final",
     Standing.DOWNGRADED: "amended",
+    Standing.RESOLVED: "final",
 }
 _NOT_BEGUN: Final = frozenset({"draft", "requested", "received", "ready"})
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
@@ -32,12 +33,12 @@ _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "ente
 def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list[str]) -> Resource:
     """Return what was found, with every reading that it stands on."""
     alert, finding = order.alert, order.alert.finding
-    withdrawn = alert.state is AlertState.WITHDRAWN
+    withdrawn, over = alert.state is AlertState.WITHDRAWN, finding.standing is Standing.RESOLVED
     return {
         "resourceType": "DetectedIssue",
         "id": str(alert.alert_id),
         "identifier": [identifier(ISSUE, str(alert.alert_id))],
-        "status": "cancelled" if withdrawn else _ISSUE_STATUS[finding.standing],
+        "status": "cancelled" if withdrawn and not over else _ISSUE_STATUS[finding.standing],
         "code": concept({**coding(RULE, finding.rule), "version": finding.version}, text=order.reason),
         "severity": "moderate" if finding.severity is Severity.ROUTINE else "high",
         "patient": {"reference": patient},
@@ -91,12 +92,14 @@ def changed_task(order: AlertOrder, existing: Resource, evidence: list[str]) -> 
 
 def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     alert = order.alert
-    standing = "withdrawn" if alert.state is AlertState.WITHDRAWN else alert.finding.standing.value
+    over = alert.finding.standing is Standing.RESOLVED
+    gone = alert.state is AlertState.WITHDRAWN and not over
+    standing = "withdrawn" if gone else alert.finding.standing.value
     read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
     return {
-        "priority": PRIORITIES[alert.finding.severity],
+        "priority": PRIORITIES[alert.urgency],
         "businessStatus": {"text": standing},
-        "description": f"{order.reason}. {order.work}",
+        "description": f"{order.reason}. {order.work or ''}".rstrip(),
         **({"input": read} if read else {}),
     }
 
@@ -133,13 +136,13 @@ def _next_status(state: AlertState, status: str) -> str:
 
 def physician_copy(order: AlertOrder, patient: str, physician: str, organization: str) -> Resource:
     """Return the copy that the physician is given, to judge the treatment."""
-    made = _communication(order, PHYSICIAN_COPY, "alert", order.physician_text, patient, organization)
+    made = _communication(order, PHYSICIAN_COPY, "alert", order.physician_text or "", patient, organization)
     return made | {"priority": "routine", "recipient": [{"reference": physician}]}
 
 
 def patient_message(order: AlertOrder, patient: str, organization: str) -> Resource:
     """Return what the patient is told, in their language, without a diagnosis."""
-    made = _communication(order, PATIENT_MESSAGE, "reminder", order.patient_text, patient, organization)
+    made = _communication(order, PATIENT_MESSAGE, "reminder", order.patient_text or "", patient, organization)
     return made | {
         "priority": "urgent",
         "recipient": [{"reference": patient}],

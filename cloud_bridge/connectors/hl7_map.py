@@ -13,7 +13,7 @@ from uuid import UUID
 
 from cloud_bridge.alerts import AlertState
 from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
-from cloud_bridge.connectors.fhir_codes import SPECIALIZATIONS, SPECIMEN_CODES
+from cloud_bridge.connectors.fhir_codes import SPECIMEN_CODES, specialization
 from cloud_bridge.connectors.fhir_observations import is_patient_data
 from cloud_bridge.connectors.hl7_segments import DELIMITERS, composed, escaped, segment, timestamp
 from cloud_bridge.rules.base import Severity
@@ -100,8 +100,9 @@ def alert_message(order: AlertOrder, routing: Routing, now: dt.datetime) -> Mess
     alert = order.alert
     phase, state, inactivation = _facets(alert.state, alert.revision)
     priority = _PRIORITIES[alert.finding.severity]
+    said = order.reason if order.work is None else f"{order.reason}. {order.work}"
     values = [
-        (_ALARM, escaped(f"{order.reason}. {order.work}"), f"A~{priority}~SP"),
+        (_ALARM, escaped(said), f"A~{priority}~SP"),
         (_SOURCE, escaped(alert.finding.rule), ""),
         (_PHASE, phase, ""),
         (_STATE, state, ""),
@@ -188,7 +189,7 @@ def _moment(order: ReadingOrder) -> str:
 def _observations(order: ReadingOrder, *, corrected: bool) -> list[str]:
     m = order.reading.measurement
     device = _device(m)
-    code, name = SPECIALIZATIONS[m.quantity]
+    code, name = specialization(m.quantity)
     lines = [{3: composed(str(code), name, "MDC"), 4: "1.0.0.0", 11: "X", 18: device}]
     rest = list(m.components)
     metric = 0

@@ -90,9 +90,14 @@ def message_events(order: AlertOrder) -> list[Event]:
     What was withdrawn is taken back; a gateway that has sent it already does nothing.
     """
     care, revoked = order.care, order.alert.state is AlertState.WITHDRAWN
+    readers = [
+        ("physician", care.physician, None, order.physician_text),
+        ("patient", care.patient, care.language, order.patient_text),
+    ]
     return [
-        _message(order, care, "physician", care.physician, None, order.physician_text, revoked=revoked),
-        _message(order, care, "patient", care.patient, care.language, order.patient_text, revoked=revoked),
+        _message(order, care, role, to, language, text, revoked=revoked)
+        for role, to, language, text in readers
+        if text is not None
     ]
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from cloud_bridge.rules.base import Reading
-from cloud_bridge.rules.programme import Hypertension
+from cloud_bridge.rules.parameters import PressureLimit
 from wire_format.measurement import Component
 from wire_format.nomenclature import Term, Unit
 from wire_format.units import convert
@@ -58,7 +58,9 @@ class Chart:
     days: tuple[Day, ...]
 
 
-def chart(readings: Sequence[Reading], programme: Hypertension, now: dt.datetime, zone: dt.tzinfo) -> Chart:
+def chart(
+    readings: Sequence[Reading], targets: Sequence[PressureLimit], now: dt.datetime, zone: dt.tzinfo
+) -> Chart:
     """Return the chart of the readings that have a time within the last 14 days."""
     since = now - dt.timedelta(days=DAYS)
     timed = [(r, r.measured.utc) for r in readings if r.measured is not None and r.measured.utc >= since]
@@ -74,14 +76,10 @@ def chart(readings: Sequence[Reading], programme: Hypertension, now: dt.datetime
     def x(at: dt.datetime) -> float:
         return round(LEFT + (RIGHT - LEFT) * ((at - since) / (now - since)), 1)
 
-    limits = programme.consecutive
     return Chart(
         pairs=tuple(Pair(x(at), y(_mmhg(r, Term.SYSTOLIC)), y(_mmhg(r, Term.DIASTOLIC))) for r, at in timed),
         scale=tuple(Line(_place(Decimal(v), low, high), str(v)) for v in range(_LOW, int(high) + 1, _STEP)),
-        targets=tuple(
-            Line(_place(limit.mmhg, low, high), str(limit.mmhg))
-            for limit in (limits.systolic, limits.diastolic)
-        ),
+        targets=tuple(Line(_place(limit.mmhg, low, high), str(limit.mmhg)) for limit in targets),
         days=_days(since, now, zone, x),
     )
 

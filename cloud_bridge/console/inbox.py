@@ -11,13 +11,15 @@ from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
 from cloud_bridge.orders import reason_line
-from cloud_bridge.rules.base import Reading, Settings, Severity, Standing
-from cloud_bridge.rules.programme import hypertension, with_settings
+from cloud_bridge.rules.base import HOME, Reading, Settings, Severity, Standing
+from cloud_bridge.rules.blood_pressure import ConsecutiveRule
+from cloud_bridge.rules.parameters import PressureLimit
+from cloud_bridge.rules.programme import rules_of
+from cloud_bridge.rules.refusals import Refusal, refusal
 from cloud_bridge.store.base import DeadLetter, DeliveryKey
-from wire_format.measurement import Component, Measurement
+from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
-HOME: Final = "home:"
 MAX_LETTERS: Final = 20
 _ORDER: Final = {Severity.SEVERE: 0, Severity.HIGH: 1, Severity.ROUTINE: 2}
 _SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
@@ -25,6 +27,23 @@ _STANDINGS: Final = {
     Standing.UNCONFIRMED: "not yet confirmed by a second reading",
     Standing.CONFIRMED: "confirmed",
     Standing.DOWNGRADED: "a repeated reading was lower",
+    Standing.RESOLVED: "is over",
+}
+_REFUSALS: Final = {
+    Refusal.FAILED: "not used by rules: the measurement failed",
+    Refusal.CONTROL_SOLUTION: "not used by rules: control solution",
+    Refusal.IMPLAUSIBLE: "not used by rules: implausible",
+    Refusal.CONTRADICTORY: "not used by rules: diastolic not below systolic",
+    Refusal.REPETITION: "not used by rules: possible repetition",
+    Refusal.NO_VALUE: "not used by rules: a value is missing",
+}
+_QUANTITIES: Final = {
+    Quantity.BLOOD_PRESSURE: "blood pressure",
+    Quantity.GLUCOSE: "glucose",
+    Quantity.BODY_WEIGHT: "weight",
+    Quantity.BODY_COMPOSITION: "body composition",
+    Quantity.BODY_TEMPERATURE: "temperature",
+    Quantity.PULSE_OXIMETRY: "oxygen saturation",
 }
 
 
@@ -39,8 +58,8 @@ class Record(Protocol):
         """Return one alert."""
         ...
 
-    def history(self, patient: str, quantity: Quantity, since: dt.datetime) -> Sequence[Reading]:
-        """Return a patient's readings by time of measuring."""
+    def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> Sequence[Reading]:
+        """Return a patient's readings (None: of every quantity) by time of measuring."""
         ...
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
@@ -60,7 +79,7 @@ class Record(Protocol):
         ...
 
     def settings(self, patient: str) -> Settings:
-        """Return a patient's own thresholds."""
+        """Return what is agreed for a patient."""
         ...
 
 
@@ -72,6 +91,7 @@ class Item:
     level: str
     severity: str
     standing: str
+    late: bool
     reason: str
     since: str
     due: str
@@ -85,6 +105,7 @@ class Row:
     """One reading of the table: the device's own digits."""
 
     when: str
+    quantity: str
     values: str
     remarks: str
 
@@ -141,7 +162,7 @@ def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime) ->
 def _urgency(alerts: Sequence[Alert]) -> tuple[bool, int, dt.datetime, dt.datetime]:
     first = [a for a in alerts if a.state is AlertState.OPEN] or list(alerts)
     seen = all(a.state is not AlertState.OPEN for a in alerts)
-    level = min(_ORDER[a.finding.severity] for a in first)
+    level = min(_ORDER[a.urgency] for a in first)
     return seen, level, min(a.due_at for a in first), min(a.finding.since for a in first)
 
 
@@ -163,9 +184,10 @@ class _Desk:
         known = self.record.known_as(subject)
         title = self.words.say("Patient {number}", number=known.value if known else subject)
         since = self.now - dt.timedelta(days=DAYS)
-        readings = self.record.history(subject, Quantity.BLOOD_PRESSURE, since)
-        programme = with_settings(hypertension(), self.record.settings(subject))
-        drawn = chart(readings, programme, self.now, self.zone)
+        readings = self.record.history(subject, None, since)
+        pressures = [r for r in readings if r.measurement.quantity is Quantity.BLOOD_PRESSURE]
+        targets = _targets(self.record.settings(subject))
+        drawn = chart(pressures, targets, self.now, self.zone) if pressures else None
         rows = tuple(self._row(r) for r in reversed(readings))
         return Card(subject, title, None, items, still_open, drawn, rows)
 
@@ -181,10 +203,11 @@ class _Desk:
         seen_at = None if alert.acknowledged_at is None else words.moment(alert.acknowledged_at, self.zone)
         return Item(
             alert_id=alert.alert_id,
-            level=finding.severity.value,
-            severity=words.say(_SEVERITIES[finding.severity]),
+            level=alert.urgency.value,
+            severity=words.say(_SEVERITIES[alert.urgency]),
             standing=words.say(_STANDINGS[finding.standing]),
-            reason=reason_line(finding, words.tag),
+            late=alert.late,
+            reason=reason_line(alert, words.tag),
             since=words.moment(finding.since, self.zone),
             due=words.moment(alert.due_at, self.zone),
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,
@@ -203,10 +226,26 @@ class _Desk:
             remarks.append(words.say("possible repetition"))
         if m.failure is not None:
             remarks.insert(0, words.say(m.failure.value.replace("_", " ")))
-        return Row(when, _values(m, words), "; ".join(remarks))
+        refused = refusal(reading)
+        if refused is not None:
+            remarks.append(words.say(_REFUSALS[refused]))
+        return Row(when, words.say(_QUANTITIES[m.quantity]), _values(m, words), "; ".join(remarks))
+
+
+def _targets(settings: Settings) -> list[PressureLimit]:
+    """Return the patient's own targets; none if blood pressure is no matter of their programmes."""
+    found = [rule for rule in rules_of(settings) if isinstance(rule, ConsecutiveRule)]
+    return [limit for rule in found for limit in _limits(rule, settings)]
+
+
+def _limits(rule: ConsecutiveRule, settings: Settings) -> tuple[PressureLimit, PressureLimit]:
+    own, _ = rule.personal(settings)
+    return own.systolic, own.diastolic
 
 
 def _values(m: Measurement, words: Language) -> str:
+    if m.quantity is not Quantity.BLOOD_PRESSURE:
+        return ", ".join(f"{_digits(c, words)} {c.unit.value}" for c in m.components)
     pressure = [m.component(t) for t in (Term.SYSTOLIC, Term.DIASTOLIC)]
     shown = "/".join(_digits(c, words) for c in pressure if c is not None)
     unit = next((c.unit.value for c in pressure if c is not None), "")
@@ -215,8 +254,12 @@ def _values(m: Measurement, words: Language) -> str:
     return f"{shown} {_UNITS.get(unit, unit)}{tail}"
 
 
+_OFF_SCALE: Final = {Absent.ABOVE_RANGE: "HI", Absent.BELOW_RANGE: "LO"}
 _UNITS: Final[Mapping[str, str]] = {"mm[Hg]": "mmHg"}
 
 
 def _digits(component: Component, words: Language) -> str:
-    return words.say("no value") if component.value is None else str(component.value)
+    if component.value is not None:
+        return str(component.value)
+    shown = None if component.absent is None else _OFF_SCALE.get(component.absent)
+    return shown or words.say("no value")

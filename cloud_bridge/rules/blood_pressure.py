@@ -1,105 +1,60 @@
-"""BP-SEVERE and BP-CONSECUTIVE over the fold of stored readings.
-
-What is failed, implausible or a suspected repetition triggers nothing; it stays visible as a reading.
-"""
+"""BP-SEVERE, BP-URGENT-CN, BP-LOW, BP-CONSECUTIVE and BP-THIRD: single readings and sessions of them."""
 
 import datetime as dt
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from typing import TypeVar
 
-from cloud_bridge.rules.base import Finding, Reading, Settings, Severity, Standing, finding_id
-from cloud_bridge.rules.programme import Hypertension, PressureLimit, hypertension, with_settings
-from wire_format.measurement import Remark
-from wire_format.nomenclature import Quantity, Term, Unit
+from pydantic import Field
+
+from cloud_bridge.rules.base import Finding, Reading, Severity, Standing
+from cloud_bridge.rules.episodes import clusters, next_session, runs, sessions
+from cloud_bridge.rules.parameters import Parameters, PressureLimit, SessionParameters
+from cloud_bridge.rules.pressure import BLOOD_PRESSURE, Pressure, digits, limits, mean, pressure, shown
+from cloud_bridge.rules.rule import Case, P, ReadingRule, dated
 from wire_format.units import convert
 
-_UNTRUSTED = {Remark.IMPLAUSIBLE, Remark.DIASTOLIC_NOT_BELOW_SYSTOLIC}
-_DISPLAY = {Unit.MMHG: "mmHg", Unit.KPA: "kPa"}
+
+class PressureRule(ReadingRule[P, Pressure]):
+    """A rule over blood pressures."""
+
+    quantities = BLOOD_PRESSURE
+
+    def _see(self, reading: Reading) -> Pressure | None:
+        return pressure(reading)
 
 
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    """A blood pressure that a rule may stand on, in the device's own unit."""
+class SevereParameters(Parameters):
+    """A reading above either limit is severe; a second one in time confirms it."""
 
-    reading: Reading
-    unit: Unit
-    systolic: Decimal
-    diastolic: Decimal
-
-    @property
-    def at(self) -> dt.datetime | None:
-        """The folded moment; None if unknown."""
-        return None if self.reading.measured is None else self.reading.measured.utc
-
-    def above(self, systolic: PressureLimit, diastolic: PressureLimit) -> bool:
-        """Whether either value lies above its limit."""
-        return self.systolic > systolic.in_unit(self.unit) or self.diastolic > diastolic.in_unit(self.unit)
+    systolic: PressureLimit
+    diastolic: PressureLimit
+    confirm_within_minutes: int = Field(ge=1)
 
 
-def pressures(readings: Iterable[Reading]) -> list[Pressure]:
-    """Return what rules may stand on, each measurement once, by the time of measuring (unknown ones last)."""
-    found: dict[object, Pressure] = {}
-    for reading in readings:
-        one = _pressure(reading)
-        if one is not None:
-            found[reading.id] = one
-    late = dt.datetime.max.replace(tzinfo=dt.UTC)
-    return sorted(found.values(), key=lambda p: (p.at or late, p.reading.id))
-
-
-def _pressure(reading: Reading) -> Pressure | None:
-    m = reading.measurement
-    if m.quantity is not Quantity.BLOOD_PRESSURE or m.failure or reading.repetition_of:
-        return None
-    if _UNTRUSTED & set(m.remarks):
-        return None
-    systolic, diastolic = m.component(Term.SYSTOLIC), m.component(Term.DIASTOLIC)
-    if systolic is None or diastolic is None or systolic.value is None or diastolic.value is None:
-        return None
-    return Pressure(reading, systolic.unit, systolic.value, diastolic.value)
-
-
-def subject_of(reading: Reading) -> str:
-    """Return whom a finding is about: the patient, or the home while nobody knows who it was."""
-    return reading.patient or f"home:{reading.measurement.provenance.gateway}"
-
-
-class SevereRule:
+class SevereRule(PressureRule[SevereParameters]):
     """BP-SEVERE: one severe reading opens an unconfirmed finding, a second one in time confirms it."""
 
     id = "BP-SEVERE"
+    parameters = SevereParameters
+    everybody = True
 
-    def __init__(self, programme: Hypertension | None = None) -> None:
-        self._programme = programme or hypertension()
-        self.version = self._programme.version
-
-    def findings(
-        self, readings: Sequence[Reading], settings: Settings, now: dt.datetime
-    ) -> frozenset[Finding]:
-        """Return one finding per episode. See `Rule.findings`; `now` does not matter here."""
-        del now
-        rules = with_settings(self._programme, settings).severe
-        window = dt.timedelta(minutes=rules.confirm_within_minutes)
-        found, begun = [], None
-        ordered = pressures(readings)
-        for index, one in enumerate(ordered):
+    def _find(self, case: Case[SevereParameters, Pressure], seen: list[Pressure]) -> Iterable[Finding]:
+        own = case.own
+        window = dt.timedelta(minutes=own.confirm_within_minutes)
+        begun = None
+        for index, one in enumerate(seen):
             if one.at is not None and begun is not None and one.at - begun <= window:
                 continue  # part of the episode before
-            if not one.above(rules.systolic, rules.diastolic):
-                continue
-            episode = [one, *_within(ordered[index + 1 :], one.at, window)]
-            begun = one.at
-            found.append(
-                self._finding(episode, rules.confirm_within_minutes, rules.systolic, rules.diastolic)
-            )
-        return frozenset(found)
+            if one.above(own.systolic, own.diastolic):
+                begun = one.at
+                yield self._episode(case, one, _within(seen[index + 1 :], begun, window))
 
-    def _finding(
-        self, episode: list[Pressure], minutes: int, systolic: PressureLimit, diastolic: PressureLimit
+    def _episode(
+        self, case: Case[SevereParameters, Pressure], first: Pressure, rest: list[Pressure]
     ) -> Finding:
-        first, rest = episode[0], episode[1:]
-        severe = [p for p in rest if p.above(systolic, diastolic)]
+        own = case.own
+        severe = [p for p in rest if p.above(own.systolic, own.diastolic)]
         standing, stood_on = Standing.UNCONFIRMED, [first, *severe]
         # Of somebody unknown, another reading may be another person's: it neither confirms nor calms.
         known = first.reading.patient is not None
@@ -107,146 +62,141 @@ class SevereRule:
             standing = Standing.CONFIRMED
         elif known and rest:
             standing, stood_on = Standing.DOWNGRADED, [first, *rest]
-        subject = subject_of(first.reading)
-        name = standing.value if known else "unassigned"
-        return _finding(
-            self,
-            subject,
-            Severity.SEVERE if standing is not Standing.DOWNGRADED else Severity.ROUTINE,
-            standing,
+        values = {
+            **digits(first),
+            **limits(first.unit, own.systolic, own.diastolic),
+            "minutes": str(own.confirm_within_minutes),
+            "home": first.reading.measurement.provenance.gateway,
+        }
+        return case.finding(
             stood_on,
-            {
-                "text": f"severe_{name}",
-                "minutes": str(minutes),
-                "home": first.reading.measurement.provenance.gateway,
-                **_values(first, systolic, diastolic),
-            },
+            standing.value if known else "unassigned",
+            values,
+            severity=Severity.ROUTINE if standing is Standing.DOWNGRADED else own.severity,
+            standing=standing,
         )
 
 
-class ConsecutiveRule:
+class RunParameters(SessionParameters):
+    """`sessions` in a row, each by its mean, make the finding."""
+
+    systolic: PressureLimit
+    diastolic: PressureLimit
+    sessions: int = Field(default=1, ge=1)
+
+
+class SessionRule(PressureRule[P]):
+    """A rule over sessions: what time alone changes is that a session of one reading comes to count."""
+
+    def _wake(self, case: Case[P, Pressure], seen: list[Pressure]) -> dt.datetime | None:
+        own = case.own
+        gap = own.gap if isinstance(own, SessionParameters) else dt.timedelta()
+        return next_session(dated(seen), gap, case.now)
+
+
+R = TypeVar("R", bound=RunParameters)
+
+
+class RunRule(SessionRule[R]):
+    """A run of neighbouring sessions of which each one holds is one finding."""
+
+    @abstractmethod
+    def _holds(self, own: R, session: Sequence[Pressure]) -> bool:
+        """Whether a session is part of a run."""
+
+    def _find(self, case: Case[R, Pressure], seen: list[Pressure]) -> Iterable[Finding]:
+        own = case.own
+        counted = sessions(dated(seen), own.gap, case.now)
+        for run in runs(counted, lambda session: self._holds(own, session)):
+            if len(run) >= own.sessions:
+                yield self._run(case, run)
+
+    def _run(self, case: Case[R, Pressure], run: list[list[Pressure]]) -> Finding:
+        average, own = mean(run[-1]), case.own
+        repeated = any(len(session) > 1 for session in run) or len(run) > 1
+        return case.finding(
+            [p for session in run for p in session],
+            "",
+            {**shown(average), **limits(average.unit, own.systolic, own.diastolic), "count": str(len(run))},
+            standing=Standing.CONFIRMED if repeated else Standing.UNCONFIRMED,
+        )
+
+
+class ConsecutiveRule(RunRule[RunParameters]):
     """BP-CONSECUTIVE: N sessions in a row whose mean is at or above the patient's target."""
 
     id = "BP-CONSECUTIVE"
+    parameters = RunParameters
 
-    def __init__(self, programme: Hypertension | None = None) -> None:
-        self._programme = programme or hypertension()
-        self.version = self._programme.version
-
-    def findings(
-        self, readings: Sequence[Reading], settings: Settings, now: dt.datetime
-    ) -> frozenset[Finding]:
-        """Return one finding per run of sessions. A session counts when it is complete at `now`."""
-        rules = with_settings(self._programme, settings).consecutive
-        gap = dt.timedelta(minutes=rules.session_gap_minutes)
-        dated = [p for p in pressures(readings) if p.at is not None and p.reading.patient is not None]
-        complete = [s for s in sessions(dated, gap) if len(s) > 1 or now - _at(s[-1]) >= gap]
-        found, run = [], []
-        for session in [*complete, []]:
-            if session and _mean_reaches(session, rules.systolic, rules.diastolic):
-                run.append(session)
-                continue
-            if len(run) >= rules.sessions:
-                found.append(self._finding(run, rules.systolic, rules.diastolic))
-            run = []
-        return frozenset(found)
-
-    def _finding(
-        self, run: list[list[Pressure]], systolic: PressureLimit, diastolic: PressureLimit
-    ) -> Finding:
-        last, unit = run[-1], run[-1][0].unit
-        high, low = _mean(last, unit)
-        values = {
-            "text": "consecutive",
-            "count": str(len(run)),
-            **_values(last[0], systolic, diastolic),
-            "systolic": _shown(high, unit),
-            "diastolic": _shown(low, unit),
-        }
-        stood_on = [p for session in run for p in session]
-        return _finding(
-            self, subject_of(stood_on[0].reading), Severity.HIGH, Standing.CONFIRMED, stood_on, values
-        )
+    def _holds(self, own: RunParameters, session: Sequence[Pressure]) -> bool:
+        return mean(session).reaches(own.systolic, own.diastolic)
 
 
-def sessions(ordered: Sequence[Pressure], gap: dt.timedelta) -> list[list[Pressure]]:
-    """Return dated readings as sessions: neighbours at most `gap` apart."""
-    found: list[list[Pressure]] = []
-    for one in ordered:
-        if found and _at(one) - _at(found[-1][-1]) <= gap:
-            found[-1].append(one)
-        else:
-            found.append([one])
-    return found
+class LowRule(RunRule[RunParameters]):
+    """BP-LOW: a session whose mean is below either limit."""
+
+    id = "BP-LOW"
+    parameters = RunParameters
+
+    def _holds(self, own: RunParameters, session: Sequence[Pressure]) -> bool:
+        return mean(session).below(own.systolic, own.diastolic)
 
 
-def closes_at(readings: Sequence[Reading], settings: Settings) -> dt.datetime | None:
-    """Return when the latest session will count by the mere passing of time; None if nothing waits."""
-    gap = dt.timedelta(minutes=with_settings(hypertension(), settings).consecutive.session_gap_minutes)
-    dated = [p for p in pressures(readings) if p.at is not None]
-    last = sessions(dated, gap)[-1:] if dated else []
-    if not last or len(last[0]) != 1 or dt.datetime.max.replace(tzinfo=dt.UTC) - _at(last[0][-1]) < gap:
-        return None  # nothing waits, or for longer than there are dates
-    return _at(last[0][-1]) + gap
+class UrgentParameters(RunParameters):
+    """A session with a reading above the severe limits is another rule's: one problem, one finding."""
+
+    severe_systolic: PressureLimit
+    severe_diastolic: PressureLimit
+
+
+class UrgentRule(RunRule[UrgentParameters]):
+    """BP-URGENT-CN: a session whose mean reaches either limit, and that BP-SEVERE does not speak of."""
+
+    id = "BP-URGENT-CN"
+    parameters = UrgentParameters
+
+    def _holds(self, own: UrgentParameters, session: Sequence[Pressure]) -> bool:
+        if any(p.above(own.severe_systolic, own.severe_diastolic) for p in session):
+            return False
+        return mean(session).reaches(own.systolic, own.diastolic)
+
+
+class ThirdParameters(SessionParameters):
+    """Two readings of a session that differ by more than the limit ask for a third one."""
+
+    difference: PressureLimit
+
+
+class ThirdRule(SessionRule[ThirdParameters]):
+    """BP-THIRD: the first two readings of a session differ too much; over when a third one came."""
+
+    id = "BP-THIRD"
+    parameters = ThirdParameters
+
+    def _find(self, case: Case[ThirdParameters, Pressure], seen: list[Pressure]) -> Iterable[Finding]:
+        own = case.own
+        for session in clusters(dated(seen), own.gap):
+            if len(session) > 1 and _differ(session[0], session[1], own.difference):
+                first, second = session[:2]
+                values = {
+                    **digits(first),
+                    "again": f"{second.systolic}/{second.diastolic}",
+                    **limits(first.unit, own.difference, own.difference),
+                    "limit": str(own.difference.in_unit(first.unit)),
+                }
+                standing = Standing.UNCONFIRMED if len(session) == 2 else Standing.RESOLVED  # noqa: PLR2004 - a third one came
+                yield case.finding(session, "", values, standing=standing)
+
+
+def _differ(first: Pressure, second: Pressure, limit: PressureLimit) -> bool:
+    """Whether either value differs by more than the limit, in the unit of the first."""
+    unit = first.unit
+    systolic = abs(first.systolic - convert(second.systolic, second.unit, unit))
+    diastolic = abs(first.diastolic - convert(second.diastolic, second.unit, unit))
+    return max(systolic, diastolic) > limit.in_unit(unit)
 
 
 def _within(later: Sequence[Pressure], start: dt.datetime | None, window: dt.timedelta) -> list[Pressure]:
     if start is None:
         return []  # without a time nothing can be said to come soon after it
     return [p for p in later if p.at is not None and p.at - start <= window]
-
-
-def _at(one: Pressure) -> dt.datetime:
-    if one.at is None:
-        raise ValueError("a reading without a time has no place in a sequence")
-    return one.at
-
-
-def _mean(session: Sequence[Pressure], unit: Unit) -> tuple[Decimal, Decimal]:
-    """Return the unrounded means in one unit; a session of one cuff needs no conversion."""
-    systolic = [convert(p.systolic, p.unit, unit) for p in session]
-    diastolic = [convert(p.diastolic, p.unit, unit) for p in session]
-    return sum(systolic, Decimal()) / len(session), sum(diastolic, Decimal()) / len(session)
-
-
-def _mean_reaches(session: Sequence[Pressure], systolic: PressureLimit, diastolic: PressureLimit) -> bool:
-    unit = session[0].unit
-    high, low = _mean(session, unit)
-    return high >= systolic.in_unit(unit) or low >= diastolic.in_unit(unit)
-
-
-def _shown(value: Decimal, unit: Unit) -> str:
-    return str(value.quantize(Decimal("0.1") if unit is Unit.KPA else Decimal(1)))
-
-
-def _values(one: Pressure, systolic: PressureLimit, diastolic: PressureLimit) -> dict[str, str]:
-    unit = one.unit
-    return {
-        "systolic": str(one.systolic),
-        "diastolic": str(one.diastolic),
-        "unit": _DISPLAY[unit],
-        "limit": f"{systolic.in_unit(unit)}/{diastolic.in_unit(unit)}",
-    }
-
-
-def _finding(  # noqa: PLR0913, PLR0917 - a finding has these parts
-    rule: SevereRule | ConsecutiveRule,
-    subject: str,
-    severity: Severity,
-    standing: Standing,
-    stood_on: Sequence[Pressure],
-    reason: dict[str, str],
-) -> Finding:
-    first = stood_on[0]
-    return Finding(
-        finding_id=finding_id(subject, rule.id, first.reading.id),
-        rule=rule.id,
-        version=rule.version,
-        subject=subject,
-        severity=severity,
-        standing=standing,
-        evidence=tuple(p.reading.id for p in stood_on),
-        statements=tuple(dict.fromkeys(s for p in stood_on for s in p.reading.statements)),
-        since=first.at or first.reading.measurement.time.received_at,
-        reason=tuple(sorted(reason.items())),
-    )

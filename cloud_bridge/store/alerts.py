@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, and_, select, true, update
 
 from cloud_bridge.alerts import Alert, AlertState, step
 from cloud_bridge.connectors.base import Identifier
-from cloud_bridge.rules.base import Reading, Settings
+from cloud_bridge.rules.base import Queue, Reading, Settings
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import DeadLetter, DeliveryKey
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
-from cloud_bridge.store.intake import want_delivery
+from cloud_bridge.store.judging import delivered, want_delivery
 from cloud_bridge.store.outgoing import Sealer, queue_message
 from wire_format.downlink import SeenByCareTeam
 from wire_format.errors import Rejected
@@ -27,15 +27,19 @@ _LIVE = (AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)
 class SqlAlerts:
     """See `Alerts`."""
 
-    def __init__(self, engine: Engine, destinations: Sequence[str], sealer: Sealer) -> None:
+    def __init__(
+        self, engine: Engine, destinations: Sequence[str], sealer: Sealer, zone: str = "UTC"
+    ) -> None:
         self._engine = engine
         self._destinations = tuple(destinations)
         self._sealer = sealer
+        self._zone = zone
 
-    def open_alerts(self) -> list[Alert]:
-        """Return open items first, then acknowledged ones, each group by when it is due."""
+    def open_alerts(self, queue: Queue = Queue.CLINICAL) -> list[Alert]:
+        """Return a queue: open items first, then acknowledged ones, each group by when it is due."""
         table = schema.alert
-        query = select(table).where(table.c.state.in_(_LIVE)).order_by(table.c.due_at, table.c.id)
+        live = and_(table.c.state.in_(_LIVE), table.c.queue == queue.value)
+        query = select(table).where(live).order_by(table.c.due_at, table.c.id)
         with reading(self._engine) as connection:
             found = [rows.alert(row) for row in connection.execute(query)]
         return sorted(found, key=lambda a: a.state is not AlertState.OPEN)
@@ -46,7 +50,12 @@ class SqlAlerts:
         query = (
             select(table.c.id)
             .join(delivery, delivery.c.subject == table.c.id)
-            .where(table.c.state.in_(_LIVE), delivery.c.kind == "alert", delivery.c.delivered > 0)
+            .where(
+                table.c.state.in_(_LIVE),
+                table.c.queue == Queue.CLINICAL.value,
+                delivery.c.kind == "alert",
+                delivery.c.delivered > 0,
+            )
         )
         with reading(self._engine) as connection:
             return list(dict.fromkeys(connection.execute(query).scalars()))
@@ -57,14 +66,14 @@ class SqlAlerts:
             row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert_id)).one_or_none()
         return None if row is None else rows.alert(row)
 
-    def history(self, patient: str, quantity: Quantity, since: dt.datetime) -> list[Reading]:
-        """Return a patient's readings by time of measuring; those without a time come last."""
+    def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> list[Reading]:
+        """Return a patient's readings (None: of every quantity) by time of measuring, undated ones last."""
         table = schema.measurement
         query = (
             select(table)
             .where(
                 table.c.patient == patient,
-                table.c.quantity == quantity.value,
+                true() if quantity is None else table.c.quantity == quantity.value,
                 (table.c.measured_at >= since) | table.c.measured_at.is_(None),
             )
             .order_by(table.c.measured_at.is_(None), table.c.measured_at, table.c.id)
@@ -80,9 +89,9 @@ class SqlAlerts:
         return None if row is None else rows.care_context(row).patient
 
     def settings(self, patient: str) -> Settings:
-        """Return a patient's own thresholds."""
+        """Return what is agreed for a patient."""
         with reading(self._engine) as connection:
-            return rows.settings(connection, patient)
+            return rows.settings(connection, patient, self._zone)
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
         """Record that somebody saw it, and queue the message to the home; once."""
@@ -118,8 +127,9 @@ class SqlAlerts:
         # What late data withdrew stays withdrawn; that somebody saw it is recorded all the same.
         to = state if state is AlertState.WITHDRAWN else to
         self._move(connection, row, to, by, at, {"acknowledged_at": at, "acknowledged_by": by})
-        seen = SeenByCareTeam(alert_id=row.id, role=ROLE, at=at)
-        queue_message(connection, row.gateway, seen, self._sealer, at)
+        if row.queue == Queue.CLINICAL.value:  # of what an installer saw, nobody at home has to hear
+            seen = SeenByCareTeam(alert_id=row.id, role=ROLE, at=at)
+            queue_message(connection, row.gateway, seen, self._sealer, at)
 
     def _move(  # noqa: PLR0913, PLR0917 - one transition
         self,
@@ -137,7 +147,7 @@ class SqlAlerts:
             .values(state=state.value, revision=row.revision + 1, **more)
         )
         connection.execute(schema.alert_history.insert().values(alert=row.id, at=at, what=state.value, by=by))
-        if not row.subject.startswith("home:"):
+        if delivered(row.subject, Queue(row.queue)):
             want_delivery(connection, "alert", row.id, self._destinations, at)
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cloud_bridge.alerts import Alert
 from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder, WithdrawnReading
-from cloud_bridge.rules.base import Reading
+from cloud_bridge.rules.base import Queue, Reading, Setting
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
 from wire_format.receipt import Verdict
@@ -84,6 +84,15 @@ class EnrolledGateway:
     system_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """Who said something about a patient's care, why, and when."""
+
+    author: str
+    reason: str
+    at: dt.datetime
+
+
 class Registry(Protocol):
     """Gateways, and the only place where a pseudonym meets a patient."""
 
@@ -91,8 +100,25 @@ class Registry(Protocol):
         """Add or renew a gateway."""
         ...
 
-    def enrol_person(self, gateway: str, pseudonym: str, patient: str, care: CareContext) -> None:
-        """Say whose pseudonym it is. `Rejected` if it is another patient's, or the gateway unknown."""
+    def enrol_person(
+        self, gateway: str, pseudonym: str, patient: str, care: CareContext, zone: str | None = None
+    ) -> None:
+        """Say whose pseudonym it is, and in which zone they live (None: the hospital's).
+
+        `Rejected` if it is another patient's, or the gateway unknown.
+        """
+        ...
+
+    def join(self, patient: str, programmes: Sequence[str], stated: Stated) -> None:
+        """Say in which programmes a patient is, the first one deciding. `Rejected` for an unknown patient."""
+        ...
+
+    def agree(self, patient: str, rule: str, parameter: str, value: str, stated: Stated) -> bool:
+        """Say a patient's own value (JSON; "null" ends it) of a parameter; False if that was so already."""
+        ...
+
+    def own_parameters(self) -> Sequence[Setting]:
+        """Return every patient's own values that hold."""
         ...
 
     def gateway(self, name: str) -> EnrolledGateway | None:
@@ -127,16 +153,16 @@ class Deliveries(Protocol):
 class Alerts(Protocol):
     """What the inbox page and the work-order poll ask."""
 
-    def open_alerts(self) -> Sequence[Alert]:
-        """Return open and acknowledged items, the most urgent first."""
+    def open_alerts(self, queue: Queue = Queue.CLINICAL) -> Sequence[Alert]:
+        """Return open and acknowledged items of a queue, the most urgent first."""
         ...
 
     def alert(self, alert_id: UUID) -> Alert | None:
         """Return one alert."""
         ...
 
-    def history(self, patient: str, quantity: Quantity, since: dt.datetime) -> Sequence[Reading]:
-        """Return a patient's readings by time of measuring."""
+    def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> Sequence[Reading]:
+        """Return a patient's readings (None: of every quantity) by time of measuring."""
         ...
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:

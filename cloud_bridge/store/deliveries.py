@@ -16,6 +16,9 @@ from wire_format.errors import Rejected
 
 CLAIM_LASTS: Final = dt.timedelta(minutes=2)
 ERROR_LENGTH: Final = 500
+MAX_FILED: Final = 60
+"""A fortnight of a sensor is thousands of readings: they are filed, but not all named by one work order."""
+UNKNOWN_SOFTWARE: Final = "unknown"
 
 
 class SqlDeliveries:
@@ -97,8 +100,9 @@ class SqlDeliveries:
             care = _care(connection, one.finding.subject)
             if care is None:
                 return None
-            readings = _reading_orders(connection, one.finding.evidence)
-            gateway = _gateway(connection, row.gateway, _software(connection, one.finding.evidence[0]))
+            evidence = _filed(one.finding.evidence)
+            readings = _reading_orders(connection, evidence)
+            gateway = _gateway(connection, row.gateway, _software(connection, evidence))
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]
         return alert_order(one, own, care, gateway, self._staff_language)
@@ -139,9 +143,16 @@ def _reading_orders(connection: Connection, ids: Sequence[UUID]) -> list[Reading
     return [orders[i] for i in ids if i in orders]
 
 
-def _software(connection: Connection, measurement: UUID) -> str:
+def _filed(evidence: Sequence[UUID]) -> Sequence[UUID]:
+    """Return the readings that a work order names: the first and the latest ones, if there are too many."""
+    return evidence if len(evidence) <= MAX_FILED else (evidence[0], *evidence[1 - MAX_FILED :])
+
+
+def _software(connection: Connection, evidence: Sequence[UUID]) -> str:
+    if not evidence:
+        return UNKNOWN_SOFTWARE
     table = schema.measurement
-    body = connection.execute(select(table.c.body).where(table.c.id == measurement)).scalar_one()
+    body = connection.execute(select(table.c.body).where(table.c.id == evidence[0])).scalar_one()
     return rows.load_measurement(body).provenance.software
 
 

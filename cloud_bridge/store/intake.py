@@ -1,19 +1,17 @@
 """The transaction in which one envelope becomes stored readings, alerts and deliveries, or nothing at all."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Select, and_, func, select, update
 
-from cloud_bridge.alerts import Alert
-from cloud_bridge.rules.base import Finding, Reading, Settings
-from cloud_bridge.rules.blood_pressure import subject_of
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import InboxMessage
 from cloud_bridge.store.engine import reading as reading_only
+from cloud_bridge.store.judging import AT_ONCE, Judging, set_timer
 from cloud_bridge.store.repetition import mark_repetitions
 from wire_format.envelope import EnvelopeHeader
 from wire_format.identity import content_hash
@@ -23,15 +21,10 @@ from wire_format.statements import Assignment, Redating
 
 REFUSED_KEPT: Final = 10_000
 _LOOK_AGAIN: Final = "enrolled:"
-_AT_ONCE: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-class IntakeTransaction:
+class IntakeTransaction(Judging):
     """Everything that ingest does to the store, within one database transaction."""
-
-    def __init__(self, connection: Connection, destinations: Sequence[str]) -> None:
-        self._db = connection
-        self._destinations = destinations
 
     # --- envelopes ---
 
@@ -213,78 +206,6 @@ class IntakeTransaction:
         unowned = self._db.execute(_unowned(gateway)).scalars().all()
         return self.refold(unowned, revised=set(), now=now)
 
-    # --- judging ---
-
-    def readings_of(self, subject: str, since: dt.datetime) -> list[Reading]:
-        """Return a subject's readings since a moment, and those whose time nobody knows."""
-        table = schema.measurement
-        if subject.startswith("home:"):
-            whose = and_(table.c.gateway == subject.removeprefix("home:"), table.c.patient.is_(None))
-        else:
-            whose = table.c.patient == subject
-        recent = func.coalesce(table.c.measured_at, table.c.received_at) >= since
-        found = rows.readings(self._db, self._db.execute(select(table).where(whose, recent)).all())
-        # Between a person's enrolment and the next look at their home the columns lag behind the fold.
-        return [one for one in found if subject_of(one) == subject]
-
-    def earliest(self, readings: Collection[UUID], subject: str) -> dt.datetime | None:
-        """Return when the first of some readings was, of those that are the subject's; None if none is."""
-        table = schema.measurement
-        query = select(table).where(table.c.id.in_(readings))
-        found = rows.readings(self._db, self._db.execute(query).all())
-        times = [
-            one.measured.utc if one.measured is not None else one.measurement.time.received_at
-            for one in found
-            if subject_of(one) == subject
-        ]
-        return min(times, default=None)
-
-    def settings_of(self, subject: str) -> Settings:
-        """Return a patient's own thresholds."""
-        return rows.settings(self._db, subject)
-
-    def alerts_of(self, subject: str) -> list[Alert]:
-        """Return every alert there ever was of a subject."""
-        query = select(schema.alert).where(schema.alert.c.subject == subject)
-        return [rows.alert(row) for row in self._db.execute(query)]
-
-    def save_alert(self, alert: Alert, gateway: str, what: str, now: dt.datetime) -> None:
-        """Write an alert's new revision, its history, and the deliveries it wants."""
-        values: dict[str, Any] = {
-            **rows.finding_columns(alert.finding),
-            "state": alert.state.value,
-            "revision": alert.revision,
-            "raised_at": alert.raised_at,
-            "due_at": alert.due_at,
-            "acknowledged_at": alert.acknowledged_at,
-            "acknowledged_by": alert.acknowledged_by,
-        }
-        table = schema.alert
-        if alert.revision == 1:
-            self._db.execute(table.insert().values(id=alert.alert_id, gateway=gateway, **values))
-        else:
-            self._db.execute(update(table).where(table.c.id == alert.alert_id).values(**values))
-        self._db.execute(schema.alert_history.insert().values(alert=alert.alert_id, at=now, what=what))
-        if not alert.finding.subject.startswith("home:"):
-            self.want("alert", alert.alert_id, now)
-
-    def gateway_of(self, finding: Finding) -> str:
-        """Return the home that a finding came from."""
-        query = select(schema.measurement.c.gateway).where(schema.measurement.c.id == finding.evidence[0])
-        name: str = self._db.execute(query).scalar_one()
-        return name
-
-    def want(self, kind: str, subject: UUID, now: dt.datetime) -> None:
-        """Want one more revision delivered, to every destination."""
-        want_delivery(self._db, kind, subject, self._destinations, now)
-
-    def set_timer(self, subject: str, due_at: dt.datetime | None) -> None:
-        """Judge a subject again at a moment; None: no need to."""
-        table = schema.timer
-        self._db.execute(table.delete().where(table.c.subject == subject))
-        if due_at is not None:
-            self._db.execute(table.insert().values(subject=subject, due_at=due_at))
-
 
 def _columns(version: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the measurement's row says of the content that holds."""
@@ -301,33 +222,16 @@ def look_again(connection: Connection, gateway: str) -> None:
     """Have the readings of a home that are nobody's folded and judged again at once: it got its people."""
     if connection.execute(_unowned(gateway).limit(1)).first() is None:
         return
-    table, subject = schema.timer, f"{_LOOK_AGAIN}{gateway}"
-    connection.execute(table.delete().where(table.c.subject == subject))
-    connection.execute(table.insert().values(subject=subject, due_at=_AT_ONCE))
-
-
-def want_delivery(
-    connection: Connection, kind: str, subject: UUID, destinations: Sequence[str], now: dt.datetime
-) -> None:
-    """Add or renew a delivery row for each destination: one more revision is wanted, at once."""
-    table = schema.delivery
-    for destination in destinations:
-        key = {"kind": kind, "subject": subject, "destination": destination}
-        known = and_(*(table.c[name] == value for name, value in key.items()))
-        again = {"wanted": table.c.wanted + 1, "attempts": 0, "next_attempt_at": now, "dead": False}
-        changed = connection.execute(update(table).where(known).values(**again))
-        if changed.rowcount == 0:
-            connection.execute(
-                table.insert().values(**key, wanted=1, delivered=0, next_attempt_at=now, created_at=now)
-            )
+    set_timer(connection, f"{_LOOK_AGAIN}{gateway}", AT_ONCE)
 
 
 class Intake:
     """The inbox, and the transactions of ingest."""
 
-    def __init__(self, engine: Engine, destinations: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, destinations: Sequence[str], zone: str = "UTC") -> None:
         self._engine = engine
         self._destinations = tuple(destinations)
+        self._zone = zone
 
     def accept(self, topic: str, data: bytes, now: dt.datetime) -> None:
         """Commit one message to the inbox. Durable when this returns: then the broker may be told."""
@@ -353,7 +257,7 @@ class Intake:
     def transaction(self) -> Iterator[IntakeTransaction]:
         """Yield one transaction; it commits when the block ends, and leaves nothing if the block raises."""
         with self._engine.begin() as connection:
-            yield IntakeTransaction(connection, self._destinations)
+            yield IntakeTransaction(connection, self._destinations, self._zone)
 
     def timers_due(self, now: dt.datetime) -> list[str]:
         """Return the subjects whose timer has run out."""

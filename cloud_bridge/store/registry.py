@@ -1,16 +1,19 @@
 """The registry in SQL: gateways, patients, and which pseudonym of which home is whose."""
 
 import datetime as dt
-import json
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, select, update
 
 from cloud_bridge.connectors.base import CareContext
+from cloud_bridge.rules.base import Setting
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import EnrolledGateway
+from cloud_bridge.store.base import EnrolledGateway, Stated
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.intake import look_again
+from cloud_bridge.store.judging import AT_ONCE, set_timer
 from wire_format.errors import Rejected
+from wire_format.identity import derived_id
 from wire_format.keys import GatewayPublic, dump_keys, load_keys
 
 
@@ -34,7 +37,9 @@ class SqlRegistry:
             if renewed.rowcount == 0:
                 connection.execute(table.insert().values(name=enrolled.name, downlink_sequence=0, **values))
 
-    def enrol_person(self, gateway: str, pseudonym: str, patient: str, care: CareContext) -> None:
+    def enrol_person(
+        self, gateway: str, pseudonym: str, patient: str, care: CareContext, zone: str | None = None
+    ) -> None:
         """Say whose pseudonym it is. What came of it before is looked at again.
 
         Raises `Rejected` if it is another patient's already, or the gateway's home is not enrolled.
@@ -43,7 +48,7 @@ class SqlRegistry:
         with self._engine.begin() as connection:
             if connection.execute(select(home.c.name).where(home.c.name == gateway)).first() is None:
                 raise Rejected(f"Nobody knows the gateway {gateway}: enrol the gateway before its people.")
-            _save_patient(connection, patient, care)
+            _save_patient(connection, patient, care, zone)
             known = connection.execute(
                 select(table.c.patient).where(table.c.gateway == gateway, table.c.pseudonym == pseudonym)
             ).scalar_one_or_none()
@@ -58,6 +63,48 @@ class SqlRegistry:
                     "give this patient a pseudonym of their own."
                 )
 
+    def join(self, patient: str, programmes: Sequence[str], stated: Stated) -> None:
+        """Say in which programmes a patient is; others end. The patient is judged again at once."""
+        table = schema.membership
+        with self._engine.begin() as connection:
+            _must_exist(connection, patient)
+            now_in = [m.programme for m in rows.memberships(connection, patient)]
+            if now_in == list(programmes):
+                return
+            places = {name: (place, True) for place, name in enumerate(programmes)}
+            for name, (place, active) in (dict.fromkeys(now_in, (0, False)) | places).items():
+                if active and name in now_in and now_in.index(name) == place:
+                    continue  # since when it is so stays as it was said
+                row = {"patient": patient, "programme": name, "place": place, "active": active}
+                identity = derived_id("membership", *row.values(), stated.at)
+                connection.execute(table.insert().values(id=identity, **row, **_said(stated)))
+            set_timer(connection, patient, AT_ONCE)
+
+    def agree(self, patient: str, rule: str, parameter: str, value: str, stated: Stated) -> bool:
+        """Say a patient's own value of a parameter; judged again at once. False if that was so already."""
+        table = schema.setting
+        with self._engine.begin() as connection:
+            _must_exist(connection, patient)
+            known = rows.settings(connection, patient, "UTC").of_rule(rule).get(parameter)
+            if known is not None and (known.value, known.author, known.reason) == (
+                value,
+                stated.author,
+                stated.reason,
+            ):
+                return False
+            row = {"patient": patient, "rule": rule, "parameter": parameter, "value": value}
+            identity = derived_id("setting", *row.values(), stated.author, stated.reason, stated.at)
+            connection.execute(table.insert().values(id=identity, **row, **_said(stated)))
+            set_timer(connection, patient, AT_ONCE)
+            return True
+
+    def own_parameters(self) -> list[Setting]:
+        """Return every patient's own values that hold."""
+        with reading(self._engine) as connection:
+            patients = connection.execute(select(schema.setting.c.patient).distinct()).scalars().all()
+            own = [rows.settings(connection, patient, "UTC") for patient in patients]
+        return [one for s in own for rule in {x.rule for x in s.own} for one in s.of_rule(rule).values()]
+
     def gateway(self, name: str) -> EnrolledGateway | None:
         """Return a gateway, None if it is not enrolled."""
         with reading(self._engine) as connection:
@@ -69,8 +116,18 @@ class SqlRegistry:
         return EnrolledGateway(row.name, row.site, load_keys(row.keys, GatewayPublic), row.system_id)
 
 
-def _save_patient(connection: Connection, patient: str, care: CareContext) -> None:
-    table, values = schema.patient, rows.care_columns(care)
+def _save_patient(connection: Connection, patient: str, care: CareContext, zone: str | None) -> None:
+    table, values = schema.patient, {**rows.care_columns(care), "zone": zone}
     renewed = connection.execute(update(table).where(table.c.id == patient).values(**values))
     if renewed.rowcount == 0:
-        connection.execute(table.insert().values(id=patient, settings=json.dumps({}), **values))
+        connection.execute(table.insert().values(id=patient, **values))
+
+
+def _said(stated: Stated) -> dict[str, object]:
+    return {"author": stated.author, "reason": stated.reason, "stated_at": stated.at}
+
+
+def _must_exist(connection: Connection, patient: str) -> None:
+    query = select(schema.patient.c.id).where(schema.patient.c.id == patient)
+    if connection.execute(query).first() is None:
+        raise Rejected(f"Nobody knows the patient {patient}: enrol the patient first.")

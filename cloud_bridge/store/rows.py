@@ -3,20 +3,33 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, or_, select
 
 from cloud_bridge.alerts import Alert, AlertState
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.fold import fold
-from cloud_bridge.rules.base import Finding, Reading, Settings, Severity, Standing
+from cloud_bridge.rules.base import (
+    Finding,
+    Membership,
+    Queue,
+    Reading,
+    Setting,
+    Settings,
+    Severity,
+    Standing,
+)
 from cloud_bridge.store import schema
 from wire_format.codec import Item, decode_items, encode_items
 from wire_format.errors import Rejected
 from wire_format.measurement import Measurement
 from wire_format.statements import Assignment, Redating
+
+_SETTINGS: Final = TypeAdapter(Settings)
+_FINDING: Final = TypeAdapter(Finding)
 
 
 def dump(item: Item) -> bytes:
@@ -35,11 +48,11 @@ def load_measurement(body: bytes) -> Measurement:
 def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
     """Return the rows of the measurement table as readings, each folded with what its home stated."""
     said = _statements(connection, rows)
-    people = _people(connection, {row.gateway for row in rows})
+    known = people(connection, {row.gateway for row in rows})
 
     def one(row: Row[Any]) -> Reading:
         def patient_of(pseudonym: str) -> str | None:
-            return people.get((row.gateway, pseudonym))
+            return known.get((row.gateway, pseudonym))
 
         statements = [*said[row.gateway, row.id], *said[row.gateway, row.boot_id]]
         return fold(
@@ -72,17 +85,52 @@ def _statements(
     return found
 
 
-def _people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], str]:
+def people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], str]:
+    """Return the patients of some homes, by home and pseudonym."""
     table = schema.person
     query = select(table).where(table.c.gateway.in_(gateways))
     return {(row.gateway, row.pseudonym): row.patient for row in connection.execute(query)}
 
 
-def settings(connection: Connection, patient: str) -> Settings:
-    """Return a patient's own thresholds; none for whoever is not a patient."""
-    query = select(schema.patient.c.settings).where(schema.patient.c.id == patient)
-    text = connection.execute(query).scalar_one_or_none()
-    return Settings(json.loads(text) if text else {})
+def settings(connection: Connection, subject: str, zone: str) -> Settings:
+    """Return what is agreed for a subject; whoever is not a patient has the zone alone."""
+    patient, said = schema.patient, schema.setting
+    lives = connection.execute(select(patient.c.zone).where(patient.c.id == subject)).scalar_one_or_none()
+    query = select(said).where(said.c.patient == subject).order_by(said.c.stated_at, said.c.id)
+    own = (
+        Setting(row.id, row.rule, row.parameter, row.value, row.author, row.reason, row.stated_at)
+        for row in connection.execute(query)
+    )
+    return Settings(tuple(own), memberships(connection, subject), lives or zone, subject)
+
+
+def memberships(connection: Connection, subject: str) -> tuple[Membership, ...]:
+    """Return the programmes that a patient is in now, in the order in which they decide."""
+    table = schema.membership
+    query = select(table).where(table.c.patient == subject).order_by(table.c.stated_at, table.c.id)
+    latest = {row.programme: row for row in connection.execute(query)}
+    active = sorted((r for r in latest.values() if r.active), key=lambda r: (r.stated_at, r.place))
+    return tuple(Membership(row.id, row.programme, row.stated_at) for row in active)
+
+
+def dump_settings(own: Settings) -> str:
+    """Return what was agreed as it is kept with a finding."""
+    return _SETTINGS.dump_json(own).decode()
+
+
+def load_settings(text: str) -> Settings:
+    """Return what was agreed when something was found."""
+    return _SETTINGS.validate_json(text)
+
+
+def dump_finding(finding: Finding) -> str:
+    """Return a finding as it is kept, whole."""
+    return _FINDING.dump_json(finding).decode()
+
+
+def load_finding(text: str) -> Finding:
+    """Return a finding as it was."""
+    return _FINDING.validate_json(text)
 
 
 def care_context(row: Row[Any]) -> CareContext:
@@ -111,11 +159,14 @@ def care_columns(care: CareContext) -> dict[str, str]:
     }
 
 
-def finding_columns(finding: Finding) -> dict[str, Any]:
-    """Return what of a finding is kept with its alert."""
+def alert_columns(alert: Alert) -> dict[str, Any]:
+    """Return an alert's columns; its id and its home aside."""
+    finding = alert.finding
     return {
         "rule": finding.rule,
         "version": finding.version,
+        "programme": finding.programme,
+        "queue": finding.queue.value,
         "subject": finding.subject,
         "severity": finding.severity.value,
         "standing": finding.standing.value,
@@ -123,6 +174,14 @@ def finding_columns(finding: Finding) -> dict[str, Any]:
         "statements": json.dumps([str(i) for i in finding.statements]),
         "reason": json.dumps(dict(finding.reason), ensure_ascii=False, sort_keys=True),
         "since": finding.since,
+        "came_true": finding.came_true,
+        "state": alert.state.value,
+        "revision": alert.revision,
+        "raised_at": alert.raised_at,
+        "due_at": alert.due_at,
+        "acknowledged_at": alert.acknowledged_at,
+        "acknowledged_by": alert.acknowledged_by,
+        "late": alert.late,
     }
 
 
@@ -139,6 +198,9 @@ def alert(row: Row[Any]) -> Alert:
         statements=tuple(map(UUID, json.loads(row.statements))),
         since=row.since,
         reason=tuple(sorted(json.loads(row.reason).items())),
+        programme=row.programme,
+        queue=Queue(row.queue),
+        came_true=row.came_true,
     )
     return Alert(
         alert_id=row.id,
@@ -149,4 +211,5 @@ def alert(row: Row[Any]) -> Alert:
         due_at=row.due_at,
         acknowledged_at=row.acknowledged_at,
         acknowledged_by=row.acknowledged_by,
+        late=row.late,
     )

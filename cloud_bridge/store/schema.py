@@ -94,7 +94,35 @@ patient = Table(
     Column("organization_system", Text, nullable=False),
     Column("organization_value", Text, nullable=False),
     Column("language", String(16), nullable=False),
-    Column("settings", Text, nullable=False, default="{}"),
+    Column("zone", String(64)),
+)
+
+membership = Table(  # who is in which programme: statements, of which the latest of each programme holds
+    "membership",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("patient", ForeignKey("patient.id"), nullable=False),
+    Column("programme", String(32), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("stated_at", UtcTime, nullable=False),
+    Index("membership_patient", "patient"),
+)
+
+setting = Table(  # a patient's own values of rules' parameters: statements, of which the latest holds
+    "setting",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("patient", ForeignKey("patient.id"), nullable=False),
+    Column("rule", String(32), nullable=False),
+    Column("parameter", String(64), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("stated_at", UtcTime, nullable=False),
+    Index("setting_patient", "patient"),
 )
 
 person = Table(  # a home's pseudonym: the only place where it meets a patient
@@ -199,6 +227,10 @@ alert = Table(
     Column("due_at", UtcTime, nullable=False),
     Column("acknowledged_at", UtcTime),
     Column("acknowledged_by", Text),
+    Column("programme", String(32), nullable=False),
+    Column("queue", String(16), nullable=False),
+    Column("late", Boolean, nullable=False, default=False),
+    Column("came_true", UtcTime),
     Index("alert_subject", "subject"),
     Index("alert_state", "state", "due_at"),
 )
@@ -211,6 +243,27 @@ alert_history = Table(
     Column("at", UtcTime, nullable=False),
     Column("what", String(32), nullable=False),
     Column("by", Text),
+)
+
+rule_set = Table(  # each version of a programme's file that a finding ever stood on, whole
+    "rule_set",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("programme", String(32), nullable=False),
+    Column("version", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+judgement = Table(  # what was found, when, and the contents and settings it stood on: to find it again
+    "judgement",
+    metadata,
+    Column("alert", ForeignKey("alert.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("judged_at", UtcTime, nullable=False),
+    Column("rule_set", ForeignKey("rule_set.digest"), nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("contents", Text, nullable=False),
+    Column("finding", Text, nullable=False),
 )
 
 delivery = Table(

@@ -10,6 +10,7 @@ from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.intake import Intake
+from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.outgoing import Outgoing, Sealer
 from cloud_bridge.store.registry import SqlRegistry
 from wire_format.receipt import Verdict
@@ -18,19 +19,22 @@ from wire_format.receipt import Verdict
 class SqlStore:
     """Opens the database of `url` (SQLAlchemy's form) and migrates it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the configuration says of a store
         self,
         url: str,
         sealer: Sealer,
         destinations: Sequence[str],
         staff_language: str = "en",
         claim_lasts: dt.timedelta = CLAIM_LASTS,
+        *,
+        zone: str = "UTC",
     ) -> None:
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
-        self.intake = Intake(self.engine, destinations)
+        self.intake = Intake(self.engine, destinations, zone)
         self.outgoing = Outgoing(self.engine, sealer)
-        self.alerts = SqlAlerts(self.engine, destinations, sealer)
+        self.alerts = SqlAlerts(self.engine, destinations, sealer, zone)
+        self.judgements = Judgements(self.engine)
         self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts)
 
     def healthy(self) -> bool:

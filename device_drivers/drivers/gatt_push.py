@@ -2,147 +2,128 @@
 
 Each packet is decoded and committed within the handler that received it. There is no end signal: the first
 packet may take the profile's `first_s`, then `idle_s` of silence end the visit.
+
+A device that knows several people (`consent` among the steps) is asked for one slot after the other: what
+follows consent is done, and waited for, once for each slot whose code the home gave.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Final
 
 from device_drivers.clock_sync import compare_clock
-from device_drivers.decoding import Decoded, join
-from device_drivers.device_time import ClockComparison
-from device_drivers.driver import Reading, Visit
-from device_drivers.link import GattLink
+from device_drivers.consent import ConsentDesk, ConsentRefused
+from device_drivers.driver import Visit
+from device_drivers.drivers.push_session import PushSession
+from device_drivers.link import GattLink, LinkLost
 from device_drivers.profile import SequenceStep, StepKind, long_uuid
-from device_drivers.readings import decode_packet, measurement, undecodable
 from device_drivers.sequence import take_steps
-from wire_format.errors import MalformedPacket, Misconfigured
-from wire_format.measurement import RawPacket
+from device_drivers.silence import raise_what_ended, until_silent
+from wire_format.errors import Misconfigured
 
-
-@dataclass(slots=True)
-class _Session:
-    visit: Visit
-    comparison: ClockComparison | None = None
-    ordinal: int = 0
-    partial: tuple[Decoded, RawPacket] | None = None
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def handler(self, source: str) -> Callable[[bytes], None]:
-        """Return the handler of one characteristic."""
-        return lambda data: self.take(RawPacket(source=source, data=data))
-
-    def take(self, packet: RawPacket) -> None:
-        """Decode and commit one packet. Durable when this returns."""
-        readings = self._readings(packet)
-        if readings:
-            self.visit.sink.commit(readings)
-        self.heard.set()
-
-    def _readings(self, packet: RawPacket) -> list[Reading]:
-        try:
-            decoded = decode_packet(self.visit, packet)
-        except MalformedPacket as error:
-            return [*self.give_up_partial(), self._lost(packet, str(error))]
-        if self.partial is not None and packet.source == self.partial[1].source:
-            first, raw = self.partial
-            if packet == raw:
-                return []  # the first half once more, not the second
-            self.partial = None
-            return [self._reading(join(first, decoded, self.visit.profile.decode), (raw, packet))]
-        if decoded.more_follows:
-            self.partial = (decoded, packet)
-            return []
-        return [self._reading(decoded, (packet,))]
-
-    def give_up_partial(self) -> list[Reading]:
-        """Return the first half of a measurement whose second half did not come: bytes, and no reading.
-
-        The device may send the whole again; half a reading beside the whole one would be a second reading.
-        """
-        if self.partial is None:
-            return []
-        _, packet = self.partial
-        self.partial = None
-        return [self._lost(packet, "The second packet of this measurement did not come.")]
-
-    def _reading(self, decoded: Decoded, raw: tuple[RawPacket, ...]) -> Reading:
-        self.ordinal += 1
-        return measurement(self.visit, decoded, raw, self.visit.now(), self.ordinal, self.comparison)
-
-    def _lost(self, packet: RawPacket, reason: str) -> Reading:
-        self.ordinal += 1
-        return undecodable(self.visit, packet, reason, self.visit.now(), self.ordinal)
+_CLOCK: Final = SequenceStep(do=StepKind.CLOCK)
 
 
 class GattPush:
-    """Blood pressure, weight, body composition, temperature and spot oximetry by the standard services."""
+    """The standard services whose devices send by themselves."""
+
+    def desk(self, link: GattLink, visit: Visit) -> ConsentDesk:
+        """Return who asks for consent."""
+        return ConsentDesk(link, visit)
 
     async def collect(self, link: GattLink, visit: Visit) -> None:
-        """Take what the device pushes until it is silent or gone. See `Driver.collect`."""
-        session = _Session(visit)
-        try:
-            await self._prepare(link, visit, session)
-            await self._until_silent(link, visit, session)
-        finally:
-            rest = session.give_up_partial()
-            if rest:
-                visit.sink.commit(rest)
+        """Take what the device pushes until it is silent or gone. See `Driver.collect`.
 
-    async def _prepare(self, link: GattLink, visit: Visit, session: _Session) -> None:
-        """Take the profile's steps; without any compare the clock, then subscribe to everything."""
+        Raises `ConsentRefused` if the device wants consent, and no slot took its code.
+        """
+        session = PushSession.of(visit)
+        before, behind = _around_consent(visit.profile.steps)
+        try:
+            async with asyncio.timeout(float(visit.profile.records.overall_s)):
+                await self._take(link, session, before)
+                if behind is None:
+                    await _until_silent(link, session)
+                else:
+                    await self._each_user(link, session, behind)
+        except LinkLost:
+            await raise_what_ended(link)
+            raise
+        except TimeoutError:
+            return  # it talks without end: what was said is committed, the rest comes with the next visit
+        finally:
+            session.finish()
+
+    async def _each_user(self, link: GattLink, session: PushSession, steps: tuple[SequenceStep, ...]) -> None:
+        desk = self.desk(link, session.visit)
+        await desk.open()
+        admitted = False
+        for slot, code in _in_turn(session.visit):
+            try:
+                opened = await desk.admit(slot, code)
+            except LinkLost:
+                if admitted:
+                    return  # it closed after what it sent: the next visit begins with another slot
+                raise
+            if opened:
+                admitted = True
+                await self._take(link, session, steps)
+                await _until_silent(link, session)
+        if not admitted:
+            raise ConsentRefused(
+                "The device gave nobody's readings: see the events of this visit for what to correct."
+            )
+
+    async def _take(self, link: GattLink, session: PushSession, steps: tuple[SequenceStep, ...]) -> None:
+        """Take steps; without any in the profile compare the clock, then subscribe to everything."""
+        visit = session.visit
 
         async def own(step: SequenceStep) -> None:
             if step.do is StepKind.CLOCK:
                 session.comparison = await compare_clock(link, visit)
             elif step.on is not None:
-                await link.subscribe(long_uuid(step.on), session.handler(step.on))
-            else:
-                raise Misconfigured(f"The driver {visit.profile.driver} takes no step {step.do.value!r}.")
+                await _subscribe(link, session, step.on)
 
         if visit.profile.steps:
-            await take_steps(link, visit.profile.steps, own)
+            await take_steps(link, steps, own)
             return
-        session.comparison = await compare_clock(link, visit)
-        await self._subscribe(link, visit, session)
+        await take_steps(link, (_CLOCK,), own)
+        await self._subscribe_all(link, session)
 
-    async def _subscribe(self, link: GattLink, visit: Visit, session: _Session) -> None:
-        offered = link.characteristics()
-        wanted = [name for name in visit.profile.records.characteristics if long_uuid(name) in offered]
+    async def _subscribe_all(self, link: GattLink, session: PushSession) -> None:
+        profile, offered = session.visit.profile, link.characteristics()
+        wanted = [name for name in profile.records.characteristics if long_uuid(name) in offered]
         if not wanted:
             raise Misconfigured(
-                f"The device offers none of {', '.join(visit.profile.records.characteristics)}: "
-                f"the profile {visit.profile.name} is not the right one for it."
+                f"The device offers none of {', '.join(profile.records.characteristics)}: "
+                f"the profile {profile.name} is not the right one for it."
             )
-        for name in wanted:
-            await link.subscribe(long_uuid(name), session.handler(name))
-
-    async def _until_silent(self, link: GattLink, visit: Visit, session: _Session) -> None:
-        records = visit.profile.records
-        closed = asyncio.ensure_future(link.wait_closed())
-        try:
-            async with asyncio.timeout(float(records.overall_s)):
-                patience = float(records.first_s)
-                while await _heard(session, closed, patience):
-                    patience = float(records.idle_s)
-        except TimeoutError:
-            return  # it talks without end: what was said is committed, the rest comes with the next visit
-        finally:
-            if not closed.done():
-                closed.cancel()
+        for name in wanted[:1] if profile.records.first_offered else wanted:
+            await _subscribe(link, session, name)
 
 
-async def _heard(session: _Session, closed: asyncio.Future[None], patience_s: float) -> bool:
-    """Wait for a packet: True if one came, False on silence or when the link closed; raises its errors."""
-    heard = asyncio.ensure_future(session.heard.wait())
-    either: set[asyncio.Future[Any]] = {heard, closed}
-    try:
-        done, _ = await asyncio.wait(either, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        heard.cancel()
-    if closed in done:
-        closed.result()
-        return False
-    session.heard.clear()
-    return bool(done)
+def _around_consent(
+    steps: tuple[SequenceStep, ...],
+) -> tuple[tuple[SequenceStep, ...], tuple[SequenceStep, ...] | None]:
+    """Return the steps before consent is asked for, and those after it; None if it is not asked for."""
+    kinds = [step.do for step in steps]
+    if StepKind.CONSENT not in kinds:
+        return steps, None
+    place = kinds.index(StepKind.CONSENT)
+    return steps[:place], steps[place + 1 :]
+
+
+def _in_turn(visit: Visit) -> list[tuple[int, int]]:
+    """Return slots and codes, at each visit beginning with another one: not every device hears of two."""
+    consents = sorted(visit.consents.items())
+    first = visit.number % len(consents)
+    return consents[first:] + consents[:first]
+
+
+async def _subscribe(link: GattLink, session: PushSession, name: str) -> None:
+    if name not in session.subscribed:
+        await link.subscribe(long_uuid(name), session.handler(name))
+        session.subscribed.add(name)
+
+
+async def _until_silent(link: GattLink, session: PushSession) -> None:
+    records = session.visit.profile.records
+    await until_silent(link, session.heard, float(records.first_s), float(records.idle_s))

@@ -1,4 +1,7 @@
-"""Devices that keep numbered records behind a Record Access Control Point (glucose meters).
+"""Devices that keep numbered records behind a Record Access Control Point.
+
+Glucose meters, continuous glucose monitors and generic health sensors: what differs between them is their
+family (`record_families`), which the profile's first characteristic names.
 
 Algorithm of a visit:
 1. Compare, and where allowed set, the clock. Subscribe to the records, their context, and the control point.
@@ -9,74 +12,82 @@ Algorithm of a visit:
    for all.
 5. Records are committed in batches of at most fifty, each with the cursor that it reaches, in one
    transaction. A record whose context is still to come is held until it came or the meter is done.
+6. Where a family also sends live, what comes until the device is silent is taken too.
+7. Where a context may say that a record is a ketone (`decode.ketone_meal`), a record without it is no
+   reading: if the link was lost it is left for the next visit, if the meter was done its bytes are kept.
+8. A meter that numbers its records anew with each measurement (`records.renumbered`) is always asked for
+   all, and not for their count; what was known before is known by its time and value.
 Nothing is ever deleted.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from device_drivers.clock_sync import compare_clock
-from device_drivers.decoding import Decoded, glucose, with_context
+from device_drivers.decoding import with_context
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
+from device_drivers.drivers.record_families import Record, RecordFamily, Stray, family_of
 from device_drivers.link import GattLink, LinkLost, uuid16
-from device_drivers.profile import SequenceStep, StepKind
+from device_drivers.profile import SequenceStep, StepKind, long_uuid
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
 from device_drivers.quantities.record_access import (
     ABORT,
     COUNT_ALL,
-    REPORT_ALL,
+    OpCode,
     RecordAccess,
     Result,
-    report_from,
 )
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
 from device_drivers.sequence import take_steps
+from device_drivers.silence import until_silent
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
 from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
-MEASUREMENT: Final = uuid16(0x2A18)
-CONTEXT: Final = uuid16(0x2A34)
 CONTROL_POINT: Final = uuid16(0x2A52)
-_LAST_SEQUENCE: Final = 0xFFFF
-
-
-@dataclass(slots=True)
-class _Held:
-    decoded: Decoded
-    raw: tuple[RawPacket, ...]
 
 
 @dataclass(slots=True)
 class _Transfer:
-    """The records of one report, until they are committed."""
+    """The records of one visit, until they are committed. `reporting`: what comes now was asked for."""
 
     visit: Visit
-    comparison: ClockComparison | None
-    count: int
+    family: RecordFamily
     reached: int
+    comparison: ClockComparison | None = None
+    count: int = 0
     ordinal: int = 0
-    held: list[_Held] = field(default_factory=list)
+    held: list[Record] = field(default_factory=list)
     strays: list[Reading] = field(default_factory=list)
     answers: asyncio.Queue[RecordAccess] = field(default_factory=asyncio.Queue)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
     received: int = 0
+    reporting: bool = False
+    whole: bool = False
 
-    def record(self, data: bytes) -> None:
-        packet = RawPacket(source="2A18", data=data)
-        try:
-            decoded = glucose(data, self.visit.profile.decode)
-        except MalformedPacket as error:
-            self._stray(packet, str(error))
-            return
-        self.received += 1
-        self.held.append(_Held(decoded, (packet,)))
+    def handler(self, name: str) -> Callable[[bytes], None]:
+        """Return the handler of a characteristic that brings records."""
+        return lambda data: self.record(RawPacket(source=name, data=data))
+
+    def record(self, packet: RawPacket) -> None:
+        """Take one packet."""
+        for found in self.family.take(packet):
+            if isinstance(found, Stray):
+                self._stray(found.packet, found.reason)
+            else:
+                self.received += 1
+                self.held.append(found)
+        self.heard.set()
+        if not self.reporting:
+            self.commit_ready()
         self.commit_full()
 
     def context(self, data: bytes) -> None:
-        packet = RawPacket(source="2A34", data=data)
+        packet = RawPacket(source=self.family.context or "", data=data)
         try:
             sequence = GlucoseMeasurementContext.from_bytes(data).sequence
         except MalformedPacket as error:
@@ -84,7 +95,7 @@ class _Transfer:
             return
         for one in reversed(self.held):
             if one.decoded.sequence == sequence and len(one.raw) == 1:
-                one.decoded = with_context(one.decoded, data)
+                one.decoded = with_context(one.decoded, data, self.visit.profile.decode)
                 one.raw = (*one.raw, packet)
                 break
         else:
@@ -97,34 +108,68 @@ class _Transfer:
         except MalformedPacket as error:
             self._stray(RawPacket(source="2A52", data=data), str(error))
 
+    async def answer_to(self, request: bytes) -> RecordAccess:
+        """Return the next answer; a count is one only where it was asked for, and is sent without, too."""
+        while True:
+            answer = await self.answers.get()
+            if answer.op_code != OpCode.COUNT_RESPONSE or request[0] == OpCode.COUNT:
+                return answer
+
     def commit_full(self) -> None:
         """Commit a full batch of records that wait for nothing."""
+        if self._ready() >= MAX_BATCH:
+            self._commit(MAX_BATCH)
+
+    def commit_ready(self) -> None:
+        """Commit the records that wait for nothing, and what is no record."""
+        while self.strays or self._ready():
+            self._commit(min(MAX_BATCH, self._ready()), MAX_BATCH)
+
+    def _ready(self) -> int:
+        """Return how many records, from the oldest on, wait for nothing."""
         ready = 0
         while ready < len(self.held) and not self.held[ready].decoded.context_follows:
             ready += 1
-        if ready >= MAX_BATCH:
-            self._commit(MAX_BATCH)
+        return ready
+
+    def finish(self) -> None:
+        """Commit everything: contexts and segments that did not come are not waited for any more."""
+        for found in self.family.unfinished():
+            self._stray(found.packet, found.reason)
+        self.commit_all()
 
     def commit_all(self) -> None:
         """Commit what is held, in batches; contexts that did not come are not waited for any more."""
+        if not self.whole:
+            unclear = (number for number, one in enumerate(self.held) if self._unclear(one))
+            self.held = self.held[: next(unclear, None)]
         while self.held or self.strays:
             self._commit(MAX_BATCH)
 
-    def _commit(self, most: int) -> None:
+    def _commit(self, most: int, room: int = MAX_BATCH) -> None:
         part, self.held = self.held[:most], self.held[most:]
-        room = most - len(part)
+        room -= len(part)
         strays, self.strays = self.strays[:room], self.strays[room:]
-        sequences = [h.decoded.sequence for h in part if h.decoded.sequence is not None]
-        self.reached = max([self.reached, *sequences])
+        positions = [h.position for h in part if h.position is not None]
+        self.reached = max([self.reached, *positions])
         readings = [self._reading(held) for held in part]
         cursor = RecordCursor(sequence=self.reached, count=self.count) if self.reached >= 0 else None
         self.visit.sink.commit([*readings, *strays], cursor=cursor)
 
-    def _reading(self, held: _Held) -> Reading:
+    def _unclear(self, held: Record) -> bool:
+        """Whether it is not known what was measured: only the context would say so."""
+        return held.decoded.context_follows and self.visit.profile.decode.ketone_meal is not None
+
+    def _reading(self, held: Record) -> Reading:
         self.ordinal += 1
-        now = self.visit.now()
+        now, family = self.visit.now(), self.family
+        if self._unclear(held):
+            reason = "Its context did not come: it may be glucose or a ketone."
+            return undecodable(self.visit, held.raw[0], reason, now, self.ordinal)
+        asked = self.reporting or not family.unasked
+        stored = asked and held.raw[0].source == family.measurement
         return measurement(
-            self.visit, held.decoded, held.raw, now, self.ordinal, self.comparison, stored=True
+            self.visit, held.decoded, held.raw, now, self.ordinal, self.comparison, stored=stored
         )
 
     def _stray(self, packet: RawPacket, reason: str) -> None:
@@ -133,53 +178,72 @@ class _Transfer:
 
 
 class GattRacp:
-    """Glucose meters by the Glucose Service."""
+    """Glucose, continuous glucose and generic health sensor services."""
 
     async def collect(self, link: GattLink, visit: Visit) -> None:
         """Fetch what is newer than the cursor. See `Driver.collect`."""
         before = visit.cursor
-        transfer = _Transfer(visit, None, 0, before.sequence if before else -1)
+        transfer = _Transfer(visit, family_of(visit), before.sequence if before else -1)
         await self._prepare(link, visit, transfer)
         try:
             async with asyncio.timeout(float(visit.profile.records.overall_s)):
                 await self._fetch(link, visit, transfer)
+                await self._listen(link, visit, transfer)
+            transfer.whole = True
         except TimeoutError:
             await self._abort(link)
         finally:
-            transfer.commit_all()
+            transfer.finish()
 
     async def _prepare(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
         """Take the profile's steps (without any: compare the clock), then subscribe to everything."""
 
         async def own(step: SequenceStep) -> None:
-            if step.do is not StepKind.CLOCK:
+            if step.do is StepKind.CLOCK:
+                transfer.comparison = await compare_clock(link, visit)
+            elif step.do is StepKind.SUBSCRIBE and step.on is not None:
+                await _listen(link, step.on)
+            else:
                 raise Misconfigured(f"The driver {visit.profile.driver} takes no step {step.do.value!r}.")
-            transfer.comparison = await compare_clock(link, visit)
 
         await take_steps(link, visit.profile.steps or (SequenceStep(do=StepKind.CLOCK),), own)
         await self._subscribe(link, transfer)
 
     async def _subscribe(self, link: GattLink, transfer: _Transfer) -> None:
-        await link.subscribe(MEASUREMENT, transfer.record)
-        if CONTEXT in link.characteristics():
-            await link.subscribe(CONTEXT, transfer.context)
+        family, offered = transfer.family, link.characteristics()
+        await family.begin(link)
+        await link.subscribe(long_uuid(family.measurement), transfer.handler(family.measurement))
+        if family.context is not None and long_uuid(family.context) in offered:
+            await link.subscribe(long_uuid(family.context), transfer.context)
+        if family.live is not None and long_uuid(family.live) in offered:
+            await link.subscribe(long_uuid(family.live), transfer.handler(family.live))
         await link.subscribe(CONTROL_POINT, transfer.answer)
 
+    async def _listen(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        """Take what comes live until the device is silent."""
+        if transfer.family.live is not None:
+            idle = float(visit.profile.records.idle_s)
+            await until_silent(link, transfer.heard, idle, idle)
+
     async def _fetch(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        if visit.profile.records.renumbered:
+            await self._report(link, visit, transfer, transfer.family.report_all())
+            return
         transfer.count = await self._count(link, visit, transfer)
         before = visit.cursor
         if transfer.count == 0:
             return
         if before is None:
-            await self._report(link, visit, transfer, REPORT_ALL)
+            await self._report(link, visit, transfer, transfer.family.report_all())
             return
-        if transfer.count >= before.count and before.sequence < _LAST_SEQUENCE:
-            await self._report(link, visit, transfer, report_from(before.sequence + 1))
+        family = transfer.family
+        if transfer.count >= before.count and before.sequence < family.last_position:
+            await self._report(link, visit, transfer, family.report_from(before.sequence + 1))
             if transfer.received or transfer.count == before.count:
                 return
         transfer.reached = -1
         visit.sink.commit([_renumbered(visit)])
-        await self._report(link, visit, transfer, REPORT_ALL)
+        await self._report(link, visit, transfer, transfer.family.report_all())
 
     async def _count(self, link: GattLink, visit: Visit, transfer: _Transfer) -> int:
         answer = await self._ask(link, visit, transfer, COUNT_ALL)
@@ -190,15 +254,18 @@ class GattRacp:
         raise Rejected(f"The meter does not count its records (response code {answer.result}).")
 
     async def _report(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> None:
+        transfer.reporting = True
         answer = await self._ask(link, visit, transfer, request)
-        if answer.result not in {Result.SUCCESS, Result.NO_RECORDS_FOUND}:
+        transfer.commit_ready()
+        transfer.reporting = False
+        if answer.count is None and answer.result not in {Result.SUCCESS, Result.NO_RECORDS_FOUND}:
             raise Rejected(f"The meter does not report its records (response code {answer.result}).")
 
     async def _ask(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> RecordAccess:
         """Send a request and wait for its answer, as long as records keep coming or `first_s` at most."""
         await link.write(CONTROL_POINT, request)
         closed = asyncio.ensure_future(link.wait_closed())
-        answer = asyncio.ensure_future(transfer.answers.get())
+        answer = asyncio.ensure_future(transfer.answer_to(request))
         try:
             seen = -1
             while seen < transfer.received:
@@ -224,6 +291,15 @@ class GattRacp:
             await link.write(CONTROL_POINT, ABORT)
         except (LinkLost, Rejected):
             return
+
+
+async def _listen(link: GattLink, name: str) -> None:
+    """Subscribe to what a vendor wants to be listened to before it takes a command; its answers tell nothing.
+
+    Firmware that does not have the characteristic has another of the profile's instead.
+    """
+    if long_uuid(name) in link.characteristics():
+        await link.subscribe(long_uuid(name), lambda _data: None)
 
 
 def _renumbered(visit: Visit) -> DeviceEvent:

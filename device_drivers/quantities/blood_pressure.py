@@ -28,7 +28,22 @@ class Flag(IntFlag):
 
 
 _KNOWN_FLAGS: Final = 0b0001_1111
-_KNOWN_STATUS: Final = 0b0011_1111
+KNOWN_STATUS: Final = 0b0011_1111
+
+
+def status_context(status: int | None) -> BloodPressureContext:
+    """Return the measurement status as fields; all None without one."""
+    if status is None:
+        return BloodPressureContext()
+    ranges = (PulseRange.WITHIN, PulseRange.ABOVE, PulseRange.BELOW, PulseRange.RESERVED)
+    return BloodPressureContext(
+        movement=bool(status & 1),
+        cuff_loose=bool(status & 2),
+        irregular_pulse=bool(status & 4),
+        pulse_range=ranges[status >> 3 & 3],
+        improper_position=bool(status & 32),
+        status_bits=status,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +113,12 @@ class BloodPressureMeasurement:
     @property
     def reserved_bits(self) -> bool:
         """Whether a reserved flag or status bit is set. The values hold all the same."""
-        return bool(self.flags & ~_KNOWN_FLAGS or (self.status or 0) & ~_KNOWN_STATUS)
+        return bool(self.flags & ~_KNOWN_FLAGS or (self.status or 0) & ~KNOWN_STATUS)
 
     @property
     def context(self) -> BloodPressureContext:
         """The status bits as fields; all None if the device sent no status."""
-        if self.status is None:
-            return BloodPressureContext()
-        status = self.status
-        ranges = (PulseRange.WITHIN, PulseRange.ABOVE, PulseRange.BELOW, PulseRange.RESERVED)
-        return BloodPressureContext(
-            movement=bool(status & 1),
-            cuff_loose=bool(status & 2),
-            irregular_pulse=bool(status & 4),
-            pulse_range=ranges[status >> 3 & 3],
-            improper_position=bool(status & 32),
-            status_bits=status,
-        )
+        return status_context(self.status)
 
 
 @dataclass(frozen=True, slots=True)

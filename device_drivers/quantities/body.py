@@ -205,13 +205,18 @@ class BodyCompositionMeasurement:
         """Whether masses are in lb and heights in inches."""
         return bool(self.flags & CompositionFlag.IMPERIAL)
 
-    def components(self, *, zero_absent: bool = True) -> tuple[Component, ...]:
-        """Body fat, then the optional fields. Nobody has 0 of any of them: 0 says "not measured"."""
+    def components(
+        self, resolution: Decimal | None = None, *, zero_absent: bool = True
+    ) -> tuple[Component, ...]:
+        """Body fat, then the optional fields. Nobody has 0 of any of them: 0 says "not measured".
+
+        `resolution` replaces the specification's mass resolution where a device departs from it.
+        """
         mass, length = mass_unit(imperial=self.imperial), height_unit(imperial=self.imperial)
 
         def one(term: Term, raw: int) -> Component:
-            other = length if term is Term.BODY_HEIGHT else mass
-            unit, resolution = _UNITS.get(term, other)
-            return scaled(term, unit, raw, resolution, zero_absent=zero_absent)
+            other = length if term is Term.BODY_HEIGHT else (mass[0], resolution or mass[1])
+            unit, step = _UNITS.get(term, other)
+            return scaled(term, unit, raw, step, zero_absent=zero_absent)
 
         return (one(Term.BODY_FAT, self.body_fat), *(one(term, raw) for term, raw in self.fields))

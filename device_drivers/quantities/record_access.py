@@ -1,4 +1,7 @@
-"""Record Access Control Point (0x2A52), Glucose Service 1.0.1 section 3.5. Deleting is not offered here."""
+"""Record Access Control Point (0x2A52), Glucose Service 1.0.1 section 3.5. Deleting is not offered here.
+
+Combined reports are the Generic Health Sensor Service's: their answer is how many records came.
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +20,8 @@ class OpCode(IntEnum):
     COUNT = 4
     COUNT_RESPONSE = 5
     RESPONSE = 6
+    COMBINED_REPORT = 7
+    COMBINED_RESPONSE = 8
 
 
 class Operator(IntEnum):
@@ -48,14 +53,20 @@ class Result(IntEnum):
 
 FILTER_SEQUENCE: Final = 1
 COUNT_ALL: Final = bytes([OpCode.COUNT, Operator.ALL])
-REPORT_ALL: Final = bytes([OpCode.REPORT, Operator.ALL])
 ABORT: Final = bytes([OpCode.ABORT, Operator.NULL])
-_COUNT_BYTES: Final = (1, 2)  # one byte is not the specification's, but is seen
+# One byte is not the specification's, but is seen; four are the Generic Health Sensor Service's.
+_COUNT_BYTES: Final = (1, 2, 4)
+_COUNTS: Final = (OpCode.COUNT_RESPONSE, OpCode.COMBINED_RESPONSE)
 
 
-def report_from(sequence: int) -> bytes:
-    """Ask for every record with this sequence number or a higher one."""
-    return bytes([OpCode.REPORT, Operator.GREATER_OR_EQUAL, FILTER_SEQUENCE]) + sequence.to_bytes(2, "little")
+def report_all(op_code: OpCode = OpCode.REPORT) -> bytes:
+    """Ask for every record."""
+    return bytes([op_code, Operator.ALL])
+
+
+def report_from(sequence: int, op_code: OpCode = OpCode.REPORT, length: int = 2) -> bytes:
+    """Ask for every record with this number, of `length` bytes, or a higher one."""
+    return bytes([op_code, Operator.GREATER_OR_EQUAL, FILTER_SEQUENCE]) + sequence.to_bytes(length, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +82,8 @@ class RecordAccess:
         """Decode a value; raises `MalformedPacket` if the operand cannot be that of its op code."""
         r = Reader(data, "Record Access Control Point")
         value = cls(r.uint(1, "op code"), r.uint(1, "operator"), r.rest())
-        if value.op_code == OpCode.COUNT_RESPONSE and len(value.operand) not in _COUNT_BYTES:
-            raise MalformedPacket(f"A number of records has 2 bytes, not {len(value.operand)}.")
+        if value.op_code in _COUNTS and len(value.operand) not in _COUNT_BYTES:
+            raise MalformedPacket(f"A number of records has 2 or 4 bytes, not {len(value.operand)}.")
         if value.op_code == OpCode.RESPONSE and len(value.operand) != 2:  # noqa: PLR2004 - request, result
             raise MalformedPacket(f"A response has 2 bytes, not {len(value.operand)}.")
         return value
@@ -82,8 +93,8 @@ class RecordAccess:
 
     @property
     def count(self) -> int | None:
-        """The number of records, if this is the answer to COUNT."""
-        return int.from_bytes(self.operand, "little") if self.op_code == OpCode.COUNT_RESPONSE else None
+        """The number of records, if this is the answer to COUNT or to a combined report."""
+        return int.from_bytes(self.operand, "little") if self.op_code in _COUNTS else None
 
     @property
     def request(self) -> int | None:

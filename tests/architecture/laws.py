@@ -47,6 +47,7 @@ PURE: Final[dict[str, tuple[str, ...]]] = {
 ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "bleak": ("edge_agent.scanner", "edge_agent.ble_link", "edge_agent.pairing", "virtual_home."),
     "bumble": ("virtual_home.",),
+    "dbus_fast": ("edge_agent.bluez_bus", "edge_agent.bluez_agent"),
     "serial": ("edge_agent.serial_link", "virtual_home."),
     "paho": ("service_kit.mqtt_line", "cloud_bridge.subscriber", "virtual_home."),
     "jwt": ("cloud_bridge.connectors.",),

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.ingest import Ingest
-from cloud_bridge.rules.base import Reading
+from cloud_bridge.rules.base import Queue, Reading
 from cloud_bridge.steps import StepObserver, nobody
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import EnrolledGateway
+from cloud_bridge.store.base import EnrolledGateway, Stated
 from cloud_bridge.store.engine import reading as reading_only
 from cloud_bridge.store.sql import SqlStore
 from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
@@ -57,6 +57,27 @@ class BridgeDesk:
         self.store.registry.enrol_gateway(EnrolledGateway(gateway, SITE, keys, "dca632fffe010203"), self.now)
         for number in ("1", "2"):
             self.store.registry.enrol_person(gateway, f"p-{number}", f"patient-{number}", care(number))
+
+    def join(self, patient: str, *programmes: str) -> None:
+        """Put a patient into programmes now, and judge what follows."""
+        self.store.registry.join(patient, programmes, Stated("physician-1", "agreed", self.now))
+        self.wake()
+
+    def agree(self, patient: str, rule: str, parameter: str, value: str) -> bool:
+        """Give a patient their own value (JSON), and judge what follows."""
+        new = self.store.registry.agree(patient, rule, parameter, value, Stated("physician-1", "x", self.now))
+        self.wake()
+        return new
+
+    def wake(self, at: dt.datetime | None = None) -> None:
+        """Let the time be `at`, and judge whoever's timer has run out."""
+        self.now = at or self.now
+        self.ingest.judge_again(self.store.intake.timers_due(self.now))
+
+    def queue(self, queue: Queue = Queue.CLINICAL) -> list[tuple[str, str]]:
+        """The rule and the variant of each open item of a queue."""
+        found = self.store.alerts.open_alerts(queue)
+        return sorted((a.finding.rule, dict(a.finding.reason)["text"]) for a in found)
 
     def receive(self, home: SealingHome, *sealed: Sealed) -> None:
         """Let envelopes arrive, and take them one after the other."""

@@ -1,5 +1,6 @@
 """The whole agent in a process of its own: virtual devices, a real broker, and a hospital that receipts."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -103,12 +104,21 @@ def program(name: str, code: str, folder: Path, ready: Path | None = None) -> Pr
 
 
 @asynccontextmanager
-async def street(folder: Path, *, keeps: bool = True, bluez: bool = False) -> AsyncIterator[Street]:
+async def street(
+    folder: Path,
+    *,
+    keeps: bool = True,
+    bluez: bool = False,
+    scenario: str | None = None,
+    enabled: tuple[str, ...] = (),
+) -> AsyncIterator[Street]:
     server, port = broker(folder / "broker")
     radio = '"bluez"' if bluez else f'{{ virtual = "unix:{folder}/radio" }}'
-    (folder / "scenario.toml").write_text(SCENARIO.format(keeps="true" if keeps else "false"))
+    home_of = scenario or SCENARIO.format(keeps="true" if keeps else "false")
+    (folder / "scenario.toml").write_text(home_of)
     (folder / "agent.toml").write_text(
         CONFIG.format(site=SITE, gateway=GATEWAY, folder=folder, port=port, boot=BOOT, radio=radio)
+        + f"[profiles]\nenable = {json.dumps(enabled)}\n"
     )
     write_private(folder / "gateway.key", gateway_keys())
     (folder / "hospital.pub").write_bytes(dump_keys(bridge_keys().public))
@@ -130,6 +140,8 @@ async def street(folder: Path, *, keeps: bool = True, bluez: bool = False) -> As
     await server.start()
     await home.start()
     await agent.start()
+    # Whoever measures before it runs is not yet the person that it adopts devices for.
+    await eventually(lambda: "agent_started" in agent.log.read_text())
     hospital = Hospital(port)
     devices = await HomeControl.connect(folder / "control")
     try:
@@ -240,13 +252,37 @@ async def test_a_device_that_discards_is_read_once(tmp_path: Path) -> None:
         assert [(entry["fate"], entry["discarded"]) for entry in ledger] == [("confirmed", True)]
 
 
-async def test_commands_tell_what_the_outbox_holds(tmp_path: Path) -> None:
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "import sys; from edge_agent.cli import main; main()"
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True
-        )
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from edge_agent.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True
+    )
 
+
+async def test_a_running_agent_takes_a_device_that_an_installer_pairs(tmp_path: Path) -> None:
+    config = ("--config", str(tmp_path / "agent.toml"))
+    async with street(tmp_path) as one:
+        await severe(one, 192)
+        await eventually(lambda: len(one.measurements()) == 1)
+        wish = ("--yes", "--address", "C0:49:5F:00:00:01", "--person", "p-2", "--json")
+        paired = await asyncio.to_thread(command, "pair", *config, *wish)
+        assert paired.returncode == 0, paired.stderr
+        assert json.loads(paired.stdout)["users"][-1]["person"] == "p-2"
+        await severe(one, 193)
+        await eventually(lambda: len(one.measurements()) == 2)
+        stated = {i.measurement_id: i for i in one.hospital.items() if isinstance(i, Assignment)}
+        first, second = (stated[m.measurement_id].person for m in one.measurements())
+        assert first != second == "p-2"
+        status = await asyncio.to_thread(command, "status", *config)
+        assert json.loads(status.stdout)["radio"]["state"] == "listening"
+        listed = await asyncio.to_thread(command, "devices", *config, "--json")
+        assert [d["bonded"] for d in json.loads(listed.stdout)] == [True]
+        await one.agent.stop()
+        status = await asyncio.to_thread(command, "status", *config)
+        assert json.loads(status.stdout)["radio"] is None
+
+
+async def test_commands_tell_what_the_outbox_holds(tmp_path: Path) -> None:
     made = command("keys", "--private", str(tmp_path / "own"), "--public", str(tmp_path / "pub"))
     assert (made.returncode, set(json.loads(made.stdout))) == (0, {"signing", "sealing"})
     again = command("keys", "--private", str(tmp_path / "own"), "--public", str(tmp_path / "pub"))

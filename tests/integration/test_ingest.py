@@ -16,7 +16,7 @@ from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure
 from tests.doubles.edge_readings import gateway_keys
-from wire_format.codec import UnknownItem
+from wire_format.codec import UnknownItem, encode_items
 from wire_format.cose import sign1
 from wire_format.envelope import EnvelopeHeader, seal
 from wire_format.keys import BridgeKeys
@@ -145,6 +145,19 @@ def test_a_payload_that_cannot_be_decoded_is_quarantined_and_blocks_nobody(
 ) -> None:
     home = SealingHome()
     desk.receive(home, home.seal([], payload=payload), home.seal(told(blood_pressure("130"))))
+    verdicts = {due.sequence: due.verdict for due in desk.store.outgoing.receipts_due(10)}
+    assert verdicts == {1: "quarantined", 2: "stored"}
+    assert len(desk.readings()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("blood_pressure", "of_tomorrow_xx"), ("systolic", "tomorrow"), ("mm[Hg]", "mm[Xx]")]
+)
+def test_a_quantity_of_a_newer_home_is_kept_and_blocks_nobody(desk: BridgeDesk, old: str, new: str) -> None:
+    home = SealingHome()
+    payload = encode_items(told(blood_pressure("130"))).replace(old.encode(), new.encode())
+    assert new.encode() in payload
+    desk.receive(home, home.seal([], payload=payload), home.seal(told(blood_pressure("131"))))
     verdicts = {due.sequence: due.verdict for due in desk.store.outgoing.receipts_due(10)}
     assert verdicts == {1: "quarantined", 2: "stored"}
     assert len(desk.readings()) == 1

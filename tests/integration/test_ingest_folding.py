@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloud_bridge.alerts import Alert, AlertState
-from cloud_bridge.rules.base import Standing
+from cloud_bridge.rules.base import Severity, Standing
 from tests.doubles.bridge_desk import BridgeDesk, anchor, assigned, redated, told
 from tests.doubles.bridge_home import GATEWAY, SealingHome
 from tests.doubles.bridge_readings import BOOT, NOW, blood_pressure
@@ -209,6 +209,19 @@ def test_what_late_data_undo_is_withdrawn_in_sight(desk: BridgeDesk) -> None:
 def test_last_weeks_severe_reading_pages_nobody(desk: BridgeDesk) -> None:
     home = SealingHome()
     desk.receive(home, home.seal(told(blood_pressure("192", "124", minutes=-3 * 24 * 60))))
+    (late,) = alerts(desk)
+    assert (late.late, late.urgency, late.finding.severity) == (True, Severity.ROUTINE, Severity.SEVERE)
+    assert late.due_at == desk.now + dt.timedelta(days=1)
+    order = desk.store.deliveries.load_alert_order(late.alert_id)
+    assert order is not None
+    assert order.reason.endswith("(received late)")
+    assert order.patient_text is None  # "measure again now" would be about another day
+    assert [row["what"] for row in desk.table("alert_history")] == ["raised_late"]
+
+
+def test_what_came_true_before_the_window_is_history(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    desk.receive(home, home.seal(told(blood_pressure("192", "124", minutes=-15 * 24 * 60))))
     assert alerts(desk) == []
     assert len(desk.readings()) == 1
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cloud_bridge.alerts import AlertState
-from cloud_bridge.judge import WINDOW, judge
+from cloud_bridge.alerts import WINDOW, AlertState
+from cloud_bridge.judge import judge
 from cloud_bridge.rules.base import Reading
 from cloud_bridge.store.intake import IntakeTransaction
 from tests.doubles.bridge_desk import BridgeDesk, anchor, assigned, redated, told
@@ -105,9 +105,10 @@ def test_the_look_back_is_as_long_as_it_must_be_and_no_longer(desk: BridgeDesk) 
     with desk.store.intake.transaction() as transaction:
         watched = _Watched(transaction)
         judge(watched, "patient-1", now)
-        assert watched.since == [now - WINDOW]
+        reach = now - WINDOW - dt.timedelta(days=7)  # of the deepest rule of the programme
+        assert watched.since == [reach]
         judge(watched, "patient-1", now, frozenset({old.measurement_id}))
-        assert watched.since[1:] == [now - WINDOW, NOW]
+        assert watched.since[1:] == [reach, NOW]
     assert states(desk) == ["open"]
 
 

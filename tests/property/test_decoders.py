@@ -177,7 +177,8 @@ def test_mol_per_litre_becomes_mmol_exactly() -> None:
         ("2A1C", "00ffff7f00", Failure.NO_RESULT, ()),
         ("2A1C", "04530d00fe0c", None, (Remark.RESERVED_BITS,)),
         ("2A5E", "2062004800", None, (Remark.RESERVED_BITS,)),
-        ("2A5E", "0e620048000080000000050000", None, (Remark.TRAILING_BYTES,)),
+        ("2A5E", "0e620048000080000000050000", Failure.NO_RESULT, (Remark.TRAILING_BYTES,)),
+        ("2A5E", "02620048000040", None, (Remark.QUESTIONABLE,)),
     ],
 )
 def test_bad_results_and_departures_are_said(

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from cloud_bridge.alerts import AlertState
 from tests.doubles.bridge_desk import BridgeDesk, assigned, redated, told
 from tests.doubles.bridge_home import SealingHome
-from tests.doubles.bridge_readings import NOW, blood_pressure
+from tests.doubles.bridge_readings import NOW, blood_pressure, glucose, weight
 from wire_format.envelope import Sealed
 from wire_format.identity import derived_id
-from wire_format.measurement import Measurement, RawPacket
+from wire_format.measurement import Meal, Measurement, RawPacket
 
 MINUTES = (-2880, -1440, -4, -1, 0, 2, 5)
 SYSTOLIC = ("120", "150", "182", "195")
+GLUCOSE = {"120": "6.0", "150": "2.5", "182": "7.4", "195": "17.0"}
+WEIGHT = {"120": "80.0", "150": "81.4", "182": "82.1", "195": "84.0"}
 
 
 def history(choices: list[tuple[str, int, int]]) -> tuple[SealingHome, list[Sealed]]:
@@ -35,6 +37,14 @@ def history(choices: list[tuple[str, int, int]]) -> tuple[SealingHome, list[Seal
             home.seal([m])
         if kind == 5:
             home.seal(told(without_clock(m, minute, number)))
+        if kind == 6:
+            home.seal(told(glucose(GLUCOSE[systolic], minutes=minute + number / 60, meal=Meal.FASTING)))
+        if kind == 7:
+            home.seal(told(weight(WEIGHT[systolic], minutes=minute + number / 60)))
+        if kind == 8:
+            heavy = weight(WEIGHT[systolic], minutes=minute + number / 60)
+            home.seal(told(heavy))
+            home.seal([assigned(heavy, None, later=60 + number)])
     return home, home.sealed
 
 
@@ -62,11 +72,15 @@ def without_clock(m: Measurement, minute: int, number: int) -> Measurement:
 def known(folder: Path, home: SealingHome, arriving: list[Sealed], batch: int) -> tuple[object, ...]:
     folder.mkdir()
     desk = BridgeDesk(folder)
+    begun, desk.now = desk.now, NOW - dt.timedelta(days=2, hours=1)
+    desk.join("patient-1", "hypertension", "diabetes", "heart_failure")
+    desk.now = begun
     for start in range(0, len(arriving), batch):
         desk.receive(home, *arriving[start : start + batch])
+    desk.wake()  # whoever's time has come meanwhile, as the intake loop does
     readings = desk.readings()
     live = {
-        (row["id"], row["standing"], row["evidence"], row["subject"])
+        (row["id"], row["rule"], row["standing"], row["evidence"], row["reason"], row["subject"])
         for row in desk.table("alert")
         if row["state"] != AlertState.WITHDRAWN
     }
@@ -77,7 +91,7 @@ def known(folder: Path, home: SealingHome, arriving: list[Sealed], batch: int) -
 @settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     choices=st.lists(
-        st.tuples(st.sampled_from(SYSTOLIC), st.sampled_from(MINUTES), st.integers(0, 5)),
+        st.tuples(st.sampled_from(SYSTOLIC), st.sampled_from(MINUTES), st.integers(0, 8)),
         min_size=1,
         max_size=6,
     ),

@@ -10,15 +10,19 @@ import pytest
 
 from device_drivers.date_time import DateTime
 from device_drivers.decoding import weight
+from device_drivers.elapsed_time import EPOCH_2000, ElapsedTime, EpochSeconds
 from device_drivers.medfloat import MedFloat
 from device_drivers.profile import Decode
 from device_drivers.quantities.blood_pressure import BloodPressureMeasurement, Layout
 from device_drivers.quantities.body import BodyCompositionMeasurement, WeightMeasurement
+from device_drivers.quantities.continuous_glucose import CgmMeasurement
 from device_drivers.quantities.current_time import CurrentTime
+from device_drivers.quantities.enhanced_blood_pressure import EnhancedBloodPressure
 from device_drivers.quantities.glucose import GlucoseMeasurement, GlucoseMeasurementContext
-from device_drivers.quantities.oximetry import PlxSpotCheck
+from device_drivers.quantities.oximetry import PlxContinuous, PlxSpotCheck
 from device_drivers.quantities.record_access import RecordAccess
 from device_drivers.quantities.temperature import TemperatureMeasurement
+from device_drivers.quantities.user_data import UserControl, UserOpCode
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import Absent, Component
 from wire_format.nomenclature import Term, Unit
@@ -189,6 +193,76 @@ def cts(data: bytes, _: Said) -> Said:
     }
 
 
+def ebp(data: bytes, _: Said) -> Said:
+    p = EnhancedBloodPressure.from_bytes(data)
+    assert bytes(p) == data
+    facing = EpochSeconds(p.user_facing_time or 0, EPOCH_2000, local=True)
+    found = {"raw": p.status, "movement": p.context.movement, "cuff_loose": p.context.cuff_loose}
+    return {
+        "unit": "kPa" if p.unit is Unit.KPA else "mmHg",
+        "sys": number(p.systolic),
+        "dia": number(p.diastolic),
+        "map": number(p.mean_arterial),
+        "ts_utc": p.stamp and p.stamp.text,
+        "pulse": number(p.pulse_rate),
+        "user": p.user_id,
+        "status": found,
+        "user_facing": facing.text,
+        "trailing": len(p.trailing),
+    }
+
+
+def plxc(data: bytes, _: Said) -> Said:
+    p = PlxContinuous.from_bytes(data)
+    assert bytes(p) == data
+    both = {name: pair and [number(n) for n in pair] for name, pair in (("fast", p.fast), ("slow", p.slow))}
+    saturation, pulse = p.normal
+    return {"spo2": number(saturation), "pr": number(pulse), **both, "trailing": len(p.trailing)}
+
+
+def cgm(data: bytes, _: Said) -> Said:
+    p = CgmMeasurement.from_bytes(data)
+    assert bytes(p) == data
+    return {
+        "size": len(data),
+        "flags": p.flags,
+        "value": number(p.concentration),
+        "offset_min": p.offset_minutes,
+        "warning": p.warning,
+        "caltemp": p.calibration,
+        "status": p.status,
+        "trend": number(p.trend),
+        "quality": number(p.quality),
+        "crc_ok": p.checked,
+    }
+
+
+def ucp(data: bytes, _: Said) -> Said:
+    p = UserControl.from_bytes(data)
+    assert bytes(p) == data
+    ops = {UserOpCode.CONSENT: "consent", UserOpCode.RESPONSE: "response"}
+    return {
+        "op": ops[UserOpCode(p.op_code)],
+        "user": p.user,
+        "code": p.code,
+        "req": p.request,
+        "result": p.result,
+    }
+
+
+def elapsed(data: bytes, _: Said) -> Said:
+    p = ElapsedTime.from_bytes(data)
+    assert bytes(p) == data
+    return {
+        "utc": p.utc,
+        "tick": p.ticks,
+        "tz_used": p.zone_used,
+        "current_timeline": p.current_timeline,
+        "src": p.source,
+        "time": p.stated and p.stated.isoformat(),
+    }
+
+
 def medfloat(data: bytes, _: Said) -> Said:
     p = MedFloat.from_bytes(data)
     assert bytes(p) == data
@@ -206,6 +280,11 @@ DECODERS: dict[str, Callable[[bytes, Said], Said]] = {
     "hts": hts,
     "plxs": plxs,
     "cts": cts,
+    "ebp": ebp,
+    "plxc": plxc,
+    "cgm": cgm,
+    "ucp": ucp,
+    "ghs_elapsed": elapsed,
     "sf1": medfloat,
     "f321": medfloat,
 }
@@ -233,4 +312,4 @@ def test_a_published_packet_decodes_as_published(capture: Said) -> None:
 
 
 def test_the_collection_is_complete() -> None:
-    assert len(CAPTURES) == 44
+    assert len(CAPTURES) == 51

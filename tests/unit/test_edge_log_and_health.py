@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import logging
 import socket
 from pathlib import Path
 
 import pytest
 
-from service_kit.log import configure, silent
+from service_kit.log import Libraries, configure, silent
 from service_kit.notify import Notifier
 
 
@@ -21,6 +22,22 @@ def test_a_key_that_is_not_allowed_is_dropped(capsys: pytest.CaptureFixture[str]
         "profile": "standard/glucose",
         "dropped_keys": 3,
     }
+
+
+def test_a_library_that_warns_is_named_and_its_words_are_not_said(capsys: pytest.CaptureFixture[str]) -> None:
+    library = logging.getLogger("bleak.test")
+    handler = Libraries(configure())
+    library.addHandler(handler)
+    try:
+        library.warning("Failed to cancel connection (%s)", "/org/bluez/hci0/dev_C0_49_5F_00_00_01")
+        library.info("nothing to say")
+    finally:
+        library.removeHandler(handler)
+    (line,) = capsys.readouterr().out.splitlines()
+    said = json.loads(line)
+    assert (said["event"], said["kind"]) == ("library_warned", "bleak.test")
+    assert said["reason"].startswith("test_edge_log_and_health.py:")
+    assert "dropped_keys" not in said
 
 
 def test_a_silent_log_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,103 +1,24 @@
 """Visits over a scripted radio: whose devices, when, one at a time; nothing takes the agent down."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from device_drivers.catalogue import Catalogue
-from device_drivers.link import LinkLost, Sighting, uuid16
-from device_drivers.profile import long_uuid
-from edge_agent.clock import GatewayClock, vouched
-from edge_agent.config import Adoption, DeviceSection, Visits
-from edge_agent.outbox import Limits, Outbox
+from device_drivers.link import LinkLost, uuid16
+from device_drivers.profile import DeviceProfile, long_uuid
+from edge_agent.bond_doctor import LinkFailed, Sign
+from edge_agent.config import Adoption, Visits
+from edge_agent.outbox import Limits
 from edge_agent.pairing import Devices
-from edge_agent.sink import GatewayVoice, Sealer
-from edge_agent.steps import nobody
-from edge_agent.visit import SILENCE_S, Home, Visitor
-from service_kit.log import silent
+from edge_agent.visit import SILENCE_S
+from tests.doubles.edge_home import ADDRESS, PRESSURE, named
 from tests.doubles.edge_radio import ScriptedLink, ScriptedRadio
-from tests.doubles.edge_readings import BOOT, NOON, bridge_keys, gateway_keys
-from wire_format.codec import Item, decode_items
-from wire_format.envelope import open_sealed
+from tests.doubles.edge_visitor import CUFF, IDENTITY, attempts, bench, cuff
 from wire_format.errors import Misconfigured
 from wire_format.measurement import Measurement
 from wire_format.statements import Assignment, DeviceEvent, DeviceEventKind, GatewayEvent, GatewayEventKind
-
-ADDRESS = "C0:49:5F:00:00:01"
-CUFF = Sighting(ADDRESS, "BP-1", frozenset({uuid16(0x1810)}))
-PRESSURE = bytes.fromhex("1e7c0050005f00ea070b180c000046000100 0000".replace(" ", ""))
-IDENTITY = {long_uuid("2A29"): b"Example", long_uuid("2A24"): b"BP-1\0", long_uuid("2A25"): b"SN-1"}
-
-
-def cuff(packet: bytes = PRESSURE) -> ScriptedLink:
-    return ScriptedLink(packets=[("2A35", packet)], values=dict(IDENTITY))
-
-
-@dataclass
-class Bench:
-    visitor: Visitor
-    radio: ScriptedRadio
-    home: Home
-    now: list[float]
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def hear(self, sighting: Sighting = CUFF, *, times: int = 1) -> int:
-        """Hear an advertisement and let what follows happen; return how many visits began."""
-        before = len(self.tasks)
-        for _ in range(times):
-            self.visitor.heard(sighting, object())
-        if self.tasks[before:]:
-            await asyncio.wait(self.tasks[before:])
-            for task in self.tasks[before:]:
-                task.result()
-        return len(self.tasks) - before
-
-    def items(self) -> list[Item]:
-        def opened(data: bytes) -> bytes:
-            return open_sealed(data, lambda _: gateway_keys().signing.public, bridge_keys().by_id).payload
-
-        box = self.home.outbox
-        return [item for key in box.unsettled() for item in decode_items(opened(box.load(key) or b""))]
-
-
-def bench(
-    folder: Path,
-    radio: ScriptedRadio,
-    *,
-    named: tuple[DeviceSection, ...] = (),
-    adopt: bool = True,
-    limits: Limits | None = None,
-) -> Bench:
-    clock = GatewayClock(BOOT, uncertainty=vouched(5), utc=lambda: NOON)
-    box = Outbox(folder / "outbox", "gw-1", utc=lambda: NOON, limits=limits)
-    sealer = Sealer(gateway_keys().signing, (bridge_keys().opening.public,))
-    devices = Devices.open(folder / "devices.json", named, Adoption(person="p-1") if adopt else None)
-    quick = {}
-    for name, profile in Catalogue().profiles.items():
-        records = profile.records.model_copy(update={"idle_s": 0.01, "first_s": 0.2})
-        quick[name] = profile.model_copy(update={"records": records})
-    home = Home(
-        "0.1.0",
-        clock,
-        0,
-        box,
-        sealer,
-        GatewayVoice(box, sealer, clock),
-        devices,
-        Catalogue(quick),
-        Visits(rest_s=5, longest_rest_s=300),
-        silent(),
-        nobody,
-    )
-    now, tasks = [100.0], []
-    visitor = Visitor(home, radio, lambda c: tasks.append(asyncio.ensure_future(c)), lambda: now[0])
-    return Bench(visitor, radio, home, now, tasks)
-
-
-def named(person: str = "p-1") -> DeviceSection:
-    return DeviceSection(address=ADDRESS, person=person, since=NOON.replace(year=2025))
 
 
 async def test_a_visit_brings_the_reading_and_mints_the_identity_once(tmp_path: Path) -> None:
@@ -118,7 +39,7 @@ async def test_a_visit_brings_the_reading_and_mints_the_identity_once(tmp_path: 
 
 async def test_a_neighbours_device_is_not_touched(tmp_path: Path) -> None:
     radio = ScriptedRadio(cuff)
-    one = bench(tmp_path, radio, named=(named(),), adopt=False)
+    one = bench(tmp_path, radio, owners=(named(),), adopt=False)
     assert await one.hear(replace(CUFF, address="C0:49:5F:00:00:99")) == 0
     assert await one.hear(replace(CUFF, services=frozenset({uuid16(0x180D)}))) == 0
     assert radio.tries == 0
@@ -184,3 +105,110 @@ def test_a_broken_file_of_devices_is_said(tmp_path: Path) -> None:
     (tmp_path / "devices.json").write_text("[{]")
     with pytest.raises(Misconfigured, match=r"devices\.json cannot be read"):
         Devices.open(tmp_path / "devices.json", (), None)
+
+
+# --- turns ---
+
+KEEPER = replace(CUFF, address="C0:49:5F:00:00:02")
+SHORT = replace(CUFF, address="C0:49:5F:00:00:03")
+
+
+class Slow(ScriptedLink):
+    """A device that sends nothing until it is let go."""
+
+    async def wait_closed(self) -> None:
+        await self.goes.wait()
+
+    async def subscribe(self, characteristic: str, handler: object) -> None:
+        del characteristic, handler
+
+
+def slow(goes: asyncio.Event) -> ScriptedLink:
+    made = Slow(values=dict(IDENTITY) | {long_uuid("2A35"): b""})
+    made.goes = goes
+    return made
+
+
+async def settle() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_short_advertiser_is_read_while_a_slow_device_is_being_read(tmp_path: Path) -> None:
+    goes, radio = asyncio.Event(), ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, change=patient)
+    radio.device = lambda: slow(goes)
+    one.visitor.heard(KEEPER, object())
+    await settle()
+    radio.device = lambda: replace(cuff(), address=SHORT.address)
+    one.visitor.heard(SHORT, object())
+    await asyncio.wait_for(one.tasks[1], 5)
+    assert not one.tasks[0].done()
+    assert [m.device.address for m in one.items() if isinstance(m, Measurement)] == [SHORT.address]
+    goes.set()
+    await asyncio.wait_for(one.tasks[0], 5)
+    assert one.visitor.links == 0
+
+
+def patient(profile: DeviceProfile) -> DeviceProfile:
+    records = profile.records.model_copy(update={"idle_s": 30.0, "first_s": 30.0})
+    return profile.model_copy(update={"records": records})
+
+
+async def test_no_more_links_than_allowed_and_the_next_is_taken_when_one_is_free(tmp_path: Path) -> None:
+    goes, radio = asyncio.Event(), ScriptedRadio(cuff)
+    one = bench(tmp_path, radio, patience=Visits(links=2), change=patient)
+    radio.device = lambda: slow(goes)
+    for number in range(4):
+        one.visitor.heard(replace(CUFF, address=f"C0:49:5F:00:00:1{number}"), object())
+        await settle()
+    assert (len(one.tasks), one.visitor.links) == (2, 2)
+    goes.set()
+    radio.device = cuff
+    async with asyncio.timeout(5):
+        while len(one.tasks) < 4 or not all(t.done() for t in one.tasks):  # noqa: ASYNC110 - they begin each other
+            await asyncio.sleep(0)
+    assert radio.tries == 4
+    assert one.visitor.links == 0
+
+
+async def test_a_closed_visitor_begins_nothing(tmp_path: Path) -> None:
+    one = bench(tmp_path, ScriptedRadio(cuff))
+    one.visitor.close()
+    assert await one.hear() == 0
+
+
+async def test_a_reserved_link_comes_before_visits(tmp_path: Path) -> None:
+    goes, radio = asyncio.Event(), ScriptedRadio(lambda: slow(goes))
+    one = bench(tmp_path, radio, patience=Visits(links=1), change=patient)
+    one.visitor.heard(KEEPER, object())
+    await settle()
+
+    async def reserve() -> list[int]:
+        async with one.visitor.reserved(SHORT.address) as connected:
+            connected()
+            one.visitor.heard(SHORT, object())
+            return [len(one.tasks)]
+
+    waiting = asyncio.ensure_future(reserve())
+    await settle()
+    one.visitor.heard(CUFF, object())
+    await settle()
+    assert not waiting.done()
+    radio.device = cuff
+    goes.set()
+    assert await asyncio.wait_for(waiting, 5) == [1]
+    await settle()
+    await asyncio.wait(one.tasks)
+    assert one.visitor.links == 0
+
+
+async def test_busy_answers_are_counted_in_a_row(tmp_path: Path) -> None:
+    radio = ScriptedRadio(lambda: LinkFailed("in progress", Sign.BUSY))
+    one = bench(tmp_path, radio)
+    await attempts(one, 3)
+    assert one.visitor.busy == 3
+    one.visitor.forgive()
+    radio.device = lambda: LinkLost("gone")
+    await attempts(one, 1)
+    assert one.visitor.busy == 0

@@ -18,8 +18,17 @@ from cloud_bridge.connectors.fhir_work import changed_task
 from cloud_bridge.rules.base import Reading
 from tests.doubles.bridge_orders import BASE, CARE, alert_order, folded, order
 from tests.doubles.bridge_readings import CUFF, NOW, blood_pressure, reading
-from wire_format.measurement import Absent, Component, Failure, GlucoseContext, Meal, Remark, Specimen
-from wire_format.nomenclature import Quantity, Term, Unit
+from wire_format.measurement import (
+    Absent,
+    Component,
+    Failure,
+    GlucoseContext,
+    Meal,
+    OximetryContext,
+    Remark,
+    Specimen,
+)
+from wire_format.nomenclature import NOMENCLATURE, Quantity, Term, Unit
 
 
 def glucose(
@@ -284,6 +293,28 @@ def test_every_resource_is_valid_r4(folded_reading: Reading) -> None:
         validate(entry["resource"])
 
 
+@pytest.mark.parametrize("quantity", Quantity)
+@pytest.mark.parametrize("term", Term)
+def test_every_quantity_and_term_is_valid_r4(quantity: Quantity, term: Term) -> None:
+    """What a later standard brings needs no row here to be delivered."""
+    bundle = reading_bundle(order(single(quantity, term, NOMENCLATURE[term].units[0], "70")), test_data=True)
+    assert bundle is not None
+    for resource in (entry["resource"] for entry in bundle["entry"]):
+        validate(resource)
+        for special in resource.get("specialization", ()):
+            assert special["systemType"]["coding"][0]["code"]
+
+
+@pytest.mark.parametrize(
+    ("status", "given"), [(1 << 5, True), (1 << 10, False), (1 << 11, False), (None, True)]
+)
+def test_a_demonstration_is_no_patients(status: int | None, given: bool) -> None:
+    shown = single(Quantity.PULSE_OXIMETRY, Term.OXYGEN_SATURATION, Unit.PERCENT, "97").measurement
+    context = OximetryContext(measurement_status_bits=status, continuous=True)
+    bundle = reading_bundle(order(folded(shown.model_copy(update={"context": context}))), test_data=False)
+    assert (bundle is not None) == given
+
+
 def test_every_resource_of_an_alert_is_valid_r4() -> None:
     bundle = alert_bundle(alert_order(), [], test_data=True)
     for entry in bundle["entry"]:
@@ -301,3 +332,11 @@ def test_only_what_json_has_is_written() -> None:
     assert to_json({"a": [True, None, 1, Decimal("0.10"), '"']}) == '{"a":[true,null,1,0.10,"\\""]}'
     with pytest.raises(TypeError, match="float"):
         to_json({"a": 0.1})
+
+
+def test_a_weight_in_jin_keeps_its_unit_and_claims_no_profile_that_has_no_place_for_it() -> None:
+    for unit, fits in ((Unit.KG, True), (Unit.POUND, True), (Unit.JIN, False)):
+        (made,) = observations(order(single(Quantity.BODY_WEIGHT, Term.BODY_WEIGHT, unit, "141.20")))
+        assert made["valueQuantity"]["code"] == unit.value
+        assert any(p.endswith("/bodyweight") for p in made["meta"]["profile"]) == fits
+        assert "29463-7" in codes(made)

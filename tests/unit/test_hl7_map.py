@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 import hl7
@@ -47,6 +48,12 @@ def test_a_blood_pressure_is_a_valid_oru_r01() -> None:
     parsed = parse_message(message.text)
     assert parsed.validate()
     assert parsed.msh.msh_9.to_er7() == "ORU^R01^ORU_R01"
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_every_quantity_is_a_message(quantity: Quantity) -> None:
+    part = Component(term=Term.PULSE_RATE, unit=Unit.PER_MINUTE, value=Decimal(70))
+    assert lines(one(of(quantity, part)), "OBX")
 
 
 def test_every_value_of_a_blood_pressure() -> None:
@@ -149,6 +156,11 @@ def test_an_alert_in_each_state(state: AlertState, revision: int, facets: list[s
     assert [x[5] for x in rows[2:5]] == facets
     assert (rows[0][5], rows[0][8]) == ("Severe. Call now.", "A~PH~SP")
     assert lines(message, "OBR")[0][29] == str(UUID(int=77))
+
+
+def test_an_alert_that_asks_for_no_work_says_its_reason_alone() -> None:
+    message = alert_message(replace(alert_order(), work=None), ROUTING, NOW)
+    assert lines(message, "OBX")[0][5] == "Severe"
 
 
 def test_the_priority_is_the_severity() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cloud_bridge.config import load as load_bridge
 from cloud_bridge.enrolment import Enrolment
+from device_drivers.catalogue import Catalogue, serial_driver_of
 from edge_agent.config import load as load_agent
 from service_kit.key_files import read_private, write_private
 from service_kit.toml_config import load_toml
@@ -23,6 +24,11 @@ def test_the_guides_configurations_load(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     agent, bridge = load_agent(tmp_path / "edge-agent"), load_bridge(tmp_path / "cloud-bridge")
     enrolment = load_toml(tmp_path / "enrolment", Enrolment)
+    (tmp_path / "with-cables").write_text(FILES["edge-agent"] + FILES["cables"])
+    cables = load_agent(tmp_path / "with-cables").cable
+    named = [Catalogue().named(cable.profile or "") for cable in cables]
+    assert [serial_driver_of(profile) for profile in named]
+    assert named[1].match.usb == (cables[1].usb,)
     assert agent.site == bridge.site == "ward"
     assert agent.gateway == enrolment.gateway.name
     assert agent.device[0].person == enrolment.person[0].pseudonym

@@ -102,6 +102,9 @@ def test_a_refused_step_ends_the_visit_unless_the_profile_says_otherwise() -> No
 @pytest.mark.parametrize("driver", ["gatt_push", "gatt_racp"])
 def test_a_step_that_a_driver_does_not_take_is_named(driver: str) -> None:
     wrong = profile('[[steps]]\ndo = "consent"\n', driver)
+    if driver == "gatt_racp":
+        records = wrong.records.model_copy(update={"characteristics": ("2A18",)})
+        wrong = wrong.model_copy(update={"records": records})
     with pytest.raises(Misconfigured, match="consent"):
         run(wrong, one(Kind.NOTIFY, "2A35", PRESSURE))
 

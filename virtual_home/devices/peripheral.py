@@ -5,7 +5,6 @@ A device advertises only after a measurement, for a while, as real ones do; then
 
 import asyncio
 import datetime as dt
-import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -20,11 +19,11 @@ from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, CharacteristicValue, Descriptor, Service
 from bumble.host import Host
 from bumble.keys import MemoryKeyStore
-from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport.common import AsyncPipeSink
 
 from device_drivers.date_time import DateTime
 from device_drivers.quantities.current_time import CurrentTime
+from virtual_home.devices.pairing import Pairing, Panel
 from virtual_home.radio import Air
 
 Properties = Characteristic.Properties
@@ -34,6 +33,9 @@ ENCRYPTED_WRITE: Final = Attribute.Permissions.WRITE_REQUIRES_ENCRYPTION
 _CCCD: Final = UUID.from_16_bits(0x2902)
 _CURRENT_TIME: Final = UUID.from_16_bits(0x2A2B)
 _INTERVAL_MS: Final = 20
+_LEGACY: Final = 31
+"""Bytes of one advertisement."""
+_SHORT: Final = 2
 
 Announce = Callable[[dict[str, Any]], None]
 
@@ -44,6 +46,15 @@ class Fate(StrEnum):
     MEASURED = "measured"
     SENT = "sent"  # on its way, or sent without confirmation (a notification)
     CONFIRMED = "confirmed"  # the other side's stack confirmed the indication
+
+
+class Disturbance(StrEnum):
+    """What may go wrong with a device, once each time it is asked for."""
+
+    DEAF = "deaf"  # it advertises, and is gone when it is connected to; until it advertises anew
+    DROP = "drop"  # it ends the next connection as soon as that stands
+    CUT = "cut"  # it ends the connection while its next indication is not confirmed
+    HOLD = "hold"  # subscribed, it waits for `release` before it sends
 
 
 @dataclass
@@ -83,6 +94,14 @@ class DeviceSpec:
     closes_after_s: float = 0.5
     zone_offset_minutes: int = 480
     memory: int = 60
+    pairing: Pairing = "just_works"
+    passkey: int = 0
+    slot: int = 1
+    consent_code: int = 0
+
+
+def _uuid_of(uuid: int | str) -> UUID:
+    return UUID.from_16_bits(uuid) if isinstance(uuid, int) else UUID(uuid)
 
 
 Now = Callable[[], dt.datetime]
@@ -124,6 +143,10 @@ class Peripheral:
 
     services: ClassVar[tuple[int, ...]]
 
+    def advertised(self) -> tuple[int | str, ...]:
+        """Return the services that it advertises: 16-bit numbers, or long UUIDs."""
+        return self.services
+
     def __init__(self, spec: DeviceSpec, air: Air, announce: Announce, now: Now = real_time) -> None:
         self.spec = spec
         self.clock = Clock(spec, now)
@@ -132,7 +155,12 @@ class Peripheral:
         self._silence: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
-        controller = Controller(spec.key, link=air, public_address=None)
+        self.break_after: int | None = None
+        self.silent = False
+        self.disturbances: set[Disturbance] = set()
+        self.released = asyncio.Event()
+        self.air = air
+        self.controller = controller = Controller(spec.key, link=air, public_address=None)
         config = DeviceConfiguration(
             name=spec.name, address=hci.Address(spec.address, hci.Address.RANDOM_DEVICE_ADDRESS)
         )
@@ -140,9 +168,8 @@ class Peripheral:
         self.device = Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
         self.device.keystore = MemoryKeyStore()
         self.device.advertising_interval_min = self.device.advertising_interval_max = _INTERVAL_MS
-        self.device.pairing_config_factory = lambda _: PairingConfig(
-            sc=True, mitm=False, bonding=True, delegate=PairingDelegate()
-        )
+        self.panel = Panel(spec.pairing, spec.passkey)
+        self.device.pairing_config_factory = lambda _: self.panel.config()
         self.device.advertising_data = self._advertisement()
         self.device.add_services([self._information(), *self._clock_service(), *self.build()])
         self.device.on(Device.EVENT_CONNECTION, self._connected)
@@ -167,9 +194,31 @@ class Peripheral:
         """Advertise for the device's window, anew from now."""
         if self._silence is not None:
             self._silence.cancel()
+        self.air.deaf.discard(self.controller)
+        if self.disturbed(Disturbance.DEAF):
+            self.air.deaf.add(self.controller)
         self._silence = asyncio.create_task(self._fall_silent())
-        if self.connection is None and not self.device.is_advertising:
+        if self.connection is None and not self.silent and not self.device.is_advertising:
             await self.device.start_advertising()
+
+    async def silence(self) -> None:
+        """Advertise no more."""
+        if self._silence is not None:
+            self._silence.cancel()
+        await self.device.stop_advertising()
+
+    def disturbed(self, how: Disturbance) -> bool:
+        """Tell whether this is to go wrong now; it is, once."""
+        asked = how in self.disturbances
+        self.disturbances.discard(how)
+        return asked
+
+    async def held_back(self) -> None:
+        """Wait for `release` if that was asked for."""
+        if self.disturbed(Disturbance.HOLD):
+            self.released.clear()
+            self.announce({"event": "held_back", "device": self.spec.key})
+            await self.released.wait()
 
     async def forget_bonds(self) -> None:
         """Lose its keys, as after a change of battery."""
@@ -183,14 +232,24 @@ class Peripheral:
         """Announce an event of one reading."""
         self.announce({"event": what, **asdict(entry)})
 
-    def secured(self, uuid: int, properties: Properties) -> Characteristic[bytes]:
+    async def breaks(self, connection: Connection) -> bool:
+        """Tell whether the connection is lost before the next packet: once, after `break_after` of them."""
+        if self.break_after is None:
+            return False
+        self.break_after -= 1
+        if self.break_after >= 0:
+            return False
+        self.break_after = None
+        await connection.disconnect()
+        return True
+
+    def secured(self, uuid: int | str, properties: Properties) -> Characteristic[bytes]:
         """Return a characteristic whose subscription needs an encrypted link.
 
         Bumble would add a descriptor of its own, open to everybody.
         """
-        made: Characteristic[bytes] = Characteristic(
-            UUID.from_16_bits(uuid), properties, Attribute.Permissions(0), b""
-        )
+        named = UUID(uuid) if isinstance(uuid, str) else UUID.from_16_bits(uuid)
+        made: Characteristic[bytes] = Characteristic(named, properties, Attribute.Permissions(0), b"")
         made.descriptors = [
             Descriptor(
                 _CCCD,
@@ -213,7 +272,13 @@ class Peripheral:
     def _connected(self, connection: Connection) -> None:
         self.connection = connection
         connection.on(Connection.EVENT_DISCONNECTION, self._disconnected)
+        connection.on(Connection.EVENT_PAIRING, self._bonded)
         self.announce({"event": "connected", "device": self.spec.key})
+        if self.disturbed(Disturbance.DROP):
+            self.spawn(connection.disconnect())
+
+    def _bonded(self, _keys: object) -> None:
+        self.announce({"event": "bonded", "device": self.spec.key})
 
     def _disconnected(self, _reason: int) -> None:
         self.connection = None
@@ -233,17 +298,19 @@ class Peripheral:
         await connection.disconnect()
 
     def _advertisement(self) -> bytes:
-        listed = b"".join(struct.pack("<H", uuid) for uuid in self.services)
+        uuids = [_uuid_of(uuid) for uuid in self.advertised()]
+        short = b"".join(uuid.to_bytes() for uuid in uuids if len(uuid.to_bytes()) == _SHORT)
+        long = b"".join(uuid.to_bytes() for uuid in uuids if len(uuid.to_bytes()) != _SHORT)
         kinds = AdvertisingData
-        return bytes(
-            AdvertisingData(
-                [
-                    (kinds.FLAGS, b"\x06"),
-                    (kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, listed),
-                    (kinds.COMPLETE_LOCAL_NAME, self.spec.name.encode()),
-                ]
-            )
-        )
+        parts = [(kinds.FLAGS, b"\x06")]
+        if short:
+            parts.append((kinds.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS, short))
+        if long:
+            parts.append((kinds.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, long))
+        name, room = self.spec.name.encode(), _LEGACY - len(bytes(AdvertisingData(parts))) - 2
+        whole = len(name) <= room
+        parts.append((kinds.COMPLETE_LOCAL_NAME if whole else kinds.SHORTENED_LOCAL_NAME, name[:room]))
+        return bytes(AdvertisingData(parts))
 
     def _information(self) -> Service:
         address = bytes.fromhex(self.spec.address.replace(":", ""))

@@ -1,0 +1,140 @@
+"""Readings of a meter and a scale, sealed at home, become work orders on a real FHIR server."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
+from cloud_bridge.delivery import DeliveryLoop
+from service_kit.log import silent
+from tests.doubles.bridge_desk import BridgeDesk, assigned, told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import NOW, blood_pressure, glucose, weight
+from tests.doubles.story_kit import DAY
+from virtual_home.hospital import Desk
+from virtual_home.servers import fhir_server
+from wire_format.measurement import Measurement
+from wire_format.nomenclature import Unit
+
+
+class Way:
+    """A home, the bridge's store, and a hospital that knows its patients."""
+
+    def __init__(self, bridge: BridgeDesk, desk: Desk, loop: DeliveryLoop) -> None:
+        self.bridge, self.desk, self._loop = bridge, desk, loop
+        self.home = SealingHome()
+
+    async def measure(self, *measured: Measurement, person: str = "p-1") -> None:
+        """Let readings arrive one after the other, and deliver everything that follows."""
+        for m in measured:
+            self.bridge.now = max(self.bridge.now, m.time.received_at)
+            self.bridge.receive(self.home, self.home.seal(told(m, person)))
+        await self.deliver()
+
+    async def deliver(self) -> None:
+        """Deliver what is due; of what two rows write at once, one is told to come again."""
+        for _ in range(5):
+            while await self._loop.round():
+                pass
+            if not self.bridge.store.deliveries.waiting():
+                break
+            self.bridge.now += dt.timedelta(seconds=60)
+        assert self.bridge.store.alerts.dead_letters() == []
+        assert self.bridge.store.deliveries.waiting() == 0
+
+    async def tasks(self) -> list[dict[str, Any]]:
+        return sorted(await self.desk.find("Task"), key=lambda t: str(t["description"]))
+
+
+@asynccontextmanager
+async def path(folder: Path) -> AsyncIterator[Way]:
+    server, base = fhir_server(folder)
+    await server.start()
+    bridge = BridgeDesk(folder)
+    bridge.now = NOW
+    try:
+        async with Desk(base) as desk, FhirR4Connector(base, test_data=True) as connector:
+            for patient in ("1", "2"):
+                await desk.know("Patient", "https://hospital.example/id/patient", patient)
+            for kind in ("Practitioner", "Organization"):
+                await desk.know(kind, "https://hospital.example/id/staff", "1")
+            connectors = {"fhir": connector}
+            loop = DeliveryLoop(bridge.store.deliveries, connectors, lambda: bridge.now, log=silent())
+            yield Way(bridge, desk, loop)
+    finally:
+        bridge.close()
+        await server.stop()
+
+
+async def test_a_low_glucose_becomes_a_work_order(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async with path(tmp_path_factory.mktemp("p")) as way:
+        way.bridge.join("patient-1", "diabetes")
+        await way.measure(glucose("50", unit=Unit.MG_PER_DL))
+        (task,) = await way.tasks()
+        assert (task["priority"], task["status"]) == ("stat", "requested")
+        assert task["description"].startswith("Very low glucose: 50 mg/dL (<54). Call the patient now")
+        (issue,) = await way.desk.find("DetectedIssue")
+        assert issue["code"]["coding"] == [
+            {"system": "urn:kiteline:rule", "code": "GLU-LOW-2", "version": "1"}
+        ]
+        (observation,) = await way.desk.find("Observation")
+        assert observation["valueQuantity"]["unit"] == "mg/dL"
+        assert issue["evidence"][0]["detail"][0]["reference"] == f"Observation/{observation['id']}"
+        assert len(await way.desk.find("CommunicationRequest")) == 2
+        # A second one soon after is the same work; one that is nobody's any more takes it back.
+        second = glucose("52", unit=Unit.MG_PER_DL, minutes=30)
+        await way.measure(second)
+        (task,) = await way.tasks()
+        assert len(task["input"]) == 2
+        assert task["description"].startswith("Very low glucose: 52 mg/dL")
+
+
+async def test_a_gain_of_weight_becomes_a_work_order_and_a_correction_takes_it_back(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with path(tmp_path_factory.mktemp("p")) as way:
+        way.bridge.join("patient-1", "heart_failure")
+        heavy = weight("82.5")
+        await way.measure(weight("80.0", minutes=-2 * DAY), heavy)
+        (task,) = await way.tasks()
+        assert (task["priority"], task["businessStatus"]["text"]) == ("urgent", "unconfirmed")
+        assert task["description"].startswith("Weight rose by 2.5 kg within 2 days, to 82.5 kg. Call")
+        (issue,) = await way.desk.find("DetectedIssue")
+        assert issue["code"]["coding"][0]["code"] == "WEIGHT-HF"
+        # It was the neighbour who stood on the scale.
+        way.bridge.receive(way.home, way.home.seal([assigned(heavy, "p-2", later=60)]))
+        await way.deliver()
+        (task,) = await way.tasks()
+        assert (task["status"], task["businessStatus"]["text"]) == ("cancelled", "withdrawn")
+        assert {m["status"] for m in await way.desk.find("CommunicationRequest")} == {"revoked"}
+
+
+async def test_silence_late_data_and_what_is_asked_of_the_patient_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with path(tmp_path_factory.mktemp("p")) as way:
+        way.bridge.join("patient-1", "hypertension", "diabetes")
+        # Late: three days old. Shown and due, but nobody is paged, and the patient is told nothing.
+        await way.measure(glucose("2.4", minutes=-3 * DAY))
+        (task,) = await way.tasks()
+        assert task["priority"] == "routine"
+        assert "(received late)" in task["description"]
+        (copy,) = await way.desk.find("CommunicationRequest")
+        assert "Practitioner/" in copy["recipient"][0]["reference"]
+        # A third reading is asked of the patient: a message, and no work order.
+        await way.measure(blood_pressure("140"), blood_pressure("125", minutes=1))
+        assert len(await way.tasks()) == 1
+        assert len(await way.desk.find("CommunicationRequest")) == 2
+        # Two days on: silence, for which no reading speaks but the last one.
+        way.bridge.wake(NOW + dt.timedelta(days=2, minutes=2))
+        await way.deliver()
+        tasks = {t["description"].split(".")[0]: t for t in await way.tasks()}
+        assert "No blood pressure for 2 days" in tasks
+        assert len(tasks["No blood pressure for 2 days"]["input"]) == 1
+        await way.measure(blood_pressure("121", minutes=3 * DAY))
+        ended = [t for t in await way.tasks() if t["businessStatus"]["text"] == "resolved"]
+        assert [t["status"] for t in ended] == ["cancelled"]
