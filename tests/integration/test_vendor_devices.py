@@ -171,7 +171,7 @@ async def listening(home: Home, radio: VirtualRadio) -> AsyncIterator[None]:
         return task
 
     scanner = Scanner(radio.scanner, silent())
-    scanner.heard = Visitor(home, BleRadio(radio.client, scanner, 20), spawn).heard
+    scanner.heard = Visitor(home, BleRadio(radio.client, scanner, 20, radio), spawn).heard
     spawn(scanner.run())
     try:
         yield
