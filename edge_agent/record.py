@@ -82,8 +82,7 @@ async def record(config: Config, log: Log, wanted: Wanted) -> Recorded:
         if wanted.on_cable:
             return await _visited(here, catalogue)
         sighting, handle = await _heard(here)
-        profile = catalogue.match(sighting)
-        if wanted.survey or profile is None:
+        if wanted.survey or catalogue.match(sighting) is None:
             return await _surveyed(here, sighting, handle)
         _must_be_ours(config, wanted)
         return await _visited(here, catalogue)
