@@ -10,8 +10,10 @@ Algorithm of a visit:
    all, and say so. Otherwise ask for what is newer ("greater or equal" includes its operand).
 4. If nothing newer was found although there are more records than before, the numbers began anew: ask
    for all.
-5. Records are committed in batches of at most fifty, each with the cursor that it reaches, in one
-   transaction. A record whose context is still to come is held until it came or the meter is done.
+5. Records are committed in batches of at most fifty. A record whose context is still to come is held until
+   it came or the meter is done. The cursor goes with the last batch of a whole report, in one transaction;
+   with an earlier one only if the records are known to come oldest first (`records.order`), or have done so
+   for a whole batch: else a transfer that breaks off would hide what was still to come.
 6. Where a family also sends live, what comes until the device is silent is taken too.
 7. Where a context may say that a record is a ketone (`decode.ketone_meal`), a record without it is no
    reading: if the link was lost it is left for the next visit, if the meter was done its bytes are kept.
@@ -31,7 +33,7 @@ from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
 from device_drivers.drivers.record_families import Record, RecordFamily, Stray, family_of
 from device_drivers.link import GattLink, LinkLost, uuid16
-from device_drivers.profile import SequenceStep, StepKind, long_uuid
+from device_drivers.profile import RecordOrder, SequenceStep, StepKind, long_uuid
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
 from device_drivers.quantities.record_access import (
     ABORT,
@@ -52,6 +54,29 @@ CONTROL_POINT: Final = uuid16(0x2A52)
 
 
 @dataclass(slots=True)
+class _Progress:
+    """What the order of one report's records has shown. `whole`: the meter said that these were all."""
+
+    order: RecordOrder
+    whole: bool = False
+    numbered: int = 0
+    ascending: bool = True
+    _last: int = -1
+
+    def note(self, position: int | None) -> None:
+        """Take where a record stands, as it comes."""
+        if position is not None:
+            self.ascending = self.ascending and position > self._last
+            self.numbered, self._last = self.numbered + 1, position
+
+    @property
+    def oldest_first(self) -> bool:
+        """Whether what is still to come is newer than what came."""
+        shown = self.order is RecordOrder.UNKNOWN and self.numbered >= MAX_BATCH
+        return self.ascending and (shown or self.order is RecordOrder.OLDEST_FIRST)
+
+
+@dataclass(slots=True)
 class _Transfer:
     """The records of one visit, until they are committed. `reporting`: what comes now was asked for."""
 
@@ -68,6 +93,15 @@ class _Transfer:
     received: int = 0
     reporting: bool = False
     whole: bool = False
+    advanced: bool = True
+    progress: _Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begin_report()
+
+    def begin_report(self) -> None:
+        """Forget in which order the records of an earlier report came."""
+        self.progress = _Progress(self.visit.profile.records.order)
 
     def handler(self, name: str) -> Callable[[bytes], None]:
         """Return the handler of a characteristic that brings records."""
@@ -80,6 +114,7 @@ class _Transfer:
                 self._stray(found.packet, found.reason)
             else:
                 self.received += 1
+                self.progress.note(found.position)
                 self.held.append(found)
         self.heard.set()
         if not self.reporting:
@@ -142,7 +177,9 @@ class _Transfer:
         """Commit what is held, in batches; contexts that did not come are not waited for any more."""
         if not self.whole:
             unclear = (number for number, one in enumerate(self.held) if self._unclear(one))
-            self.held = self.held[: next(unclear, None)]
+            kept = self.held[: next(unclear, None)]
+            self.progress.whole &= len(kept) == len(self.held)
+            self.held = kept
         while self.held or self.strays:
             self._commit(MAX_BATCH)
 
@@ -153,8 +190,22 @@ class _Transfer:
         positions = [h.position for h in part if h.position is not None]
         self.reached = max([self.reached, *positions])
         readings = [self._reading(held) for held in part]
-        cursor = RecordCursor(sequence=self.reached, count=self.count) if self.reached >= 0 else None
-        self.visit.sink.commit([*readings, *strays], cursor=cursor)
+        self._store([*readings, *strays])
+
+    def _store(self, readings: list[Reading]) -> None:
+        """Commit, and advance the cursor if nothing that is still to come stands before it."""
+        whole = self.progress.whole and not self.held
+        self.advanced = whole or (self.progress.oldest_first and not self.family.unasked)
+        known = self.advanced and self.reached >= 0
+        cursor = RecordCursor(sequence=self.reached, count=self.count) if known else None
+        self.visit.sink.commit(readings, cursor=cursor)
+
+    def end_report(self) -> None:
+        """Commit what waits for nothing, now that all was reported."""
+        self.progress.whole = True
+        self.commit_ready()
+        if not self.advanced and not self.held:
+            self._store([])
 
     def _unclear(self, held: Record) -> bool:
         """Whether it is not known what was measured: only the context would say so."""
@@ -255,11 +306,12 @@ class GattRacp:
 
     async def _report(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> None:
         transfer.reporting = True
+        transfer.begin_report()
         answer = await self._ask(link, visit, transfer, request)
-        transfer.commit_ready()
-        transfer.reporting = False
         if answer.count is None and answer.result not in {Result.SUCCESS, Result.NO_RECORDS_FOUND}:
             raise Rejected(f"The meter does not report its records (response code {answer.result}).")
+        transfer.end_report()
+        transfer.reporting = False
 
     async def _ask(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> RecordAccess:
         """Send a request and wait for its answer, as long as records keep coming or `first_s` at most."""

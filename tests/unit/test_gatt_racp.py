@@ -108,3 +108,23 @@ async def test_broken_records_contexts_and_answers_are_kept() -> None:
     kept = [r for r in sink.readings if isinstance(r, Undecodable)]
     assert [(u.raw.source, u.raw.data) for u in kept] == packets[:4]
     assert len(measured(sink)) == 1
+
+
+def last_cursor(sink: Kept) -> RecordCursor | None:
+    return next((cursor for cursor in reversed(sink.cursors) if cursor), None)
+
+
+@pytest.mark.parametrize("count", [4, 50, 120])
+async def test_a_meter_that_sends_the_newest_first_and_breaks_off_loses_nothing(count: int) -> None:
+    newest_first = list(reversed(records(count)))
+    for broken in (2, 3, count, 2 * count - 1, 2 * count, 2 * count + 1):
+        first = await collect("standard/glucose", ScriptedDevice(records=newest_first, break_after=broken))
+        again = await collect("standard/glucose", ScriptedDevice(records=newest_first), last_cursor(first))
+        assert {*sequences(first), *sequences(again)} == set(range(1, count + 1))
+        assert last_cursor(again) == RecordCursor(sequence=count, count=count)
+        assert (
+            sequences(
+                await collect("standard/glucose", ScriptedDevice(records=records(count)), last_cursor(again))
+            )
+            == []
+        )
