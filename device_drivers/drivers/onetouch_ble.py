@@ -2,8 +2,8 @@
 
 A message is 01 (one fragment, all that is needed here) and a frame. The meter answers 81, then its own
 message; that is answered with 81 before anything else is asked. Records are asked for by number, oldest
-first, so that the cursor never passes one that was not read. A number that holds nothing is passed over. The
-clock is read and never set. Nothing is erased.
+first, so that the cursor never passes one that was not read. A number that holds nothing is passed over, and
+asked for again until a later one holds a record. The clock is read and never set. Nothing is erased.
 """
 
 import asyncio
@@ -134,9 +134,9 @@ class _Transfer:
         if status == DONE:
             dialogue.ordinal += 1
             self.held.append(self._reading(number, payload, packet))
+            self.reached = number
         elif status != EMPTY:
             raise Rejected(_REFUSED.get(status, f"The meter refuses, with status 0x{status:02X}."))
-        self.reached = number
         if len(self.held) + MAX_LOST >= MAX_BATCH:
             self.commit()
 
