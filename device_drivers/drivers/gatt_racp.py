@@ -44,13 +44,14 @@ from device_drivers.quantities.record_access import (
 )
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
 from device_drivers.sequence import take_steps
-from device_drivers.silence import until_silent
+from device_drivers.silence import answered, until_silent
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
 from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
 CONTROL_POINT: Final = uuid16(0x2A52)
+_BROKEN_OFF: Final = "The meter ended the connection before it had sent all records."
 
 
 @dataclass(slots=True)
@@ -316,25 +317,16 @@ class GattRacp:
     async def _ask(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> RecordAccess:
         """Send a request and wait for its answer, as long as records keep coming or `first_s` at most."""
         await link.write(CONTROL_POINT, request)
-        closed = asyncio.ensure_future(link.wait_closed())
         answer = asyncio.ensure_future(transfer.answer_to(request))
+        patience = float(visit.profile.records.first_s)
         try:
             seen = -1
             while seen < transfer.received:
                 seen = transfer.received
-                await asyncio.wait(
-                    {answer, closed},
-                    timeout=float(visit.profile.records.first_s),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if answer.done():
+                if await answered(link, answer, patience, _BROKEN_OFF):
                     return answer.result()
-                if closed.done():
-                    closed.result()
-                    raise LinkLost("The meter ended the connection before it had sent all records.")
         finally:
             answer.cancel()
-            closed.cancel()
         raise LinkLost("The meter did not answer on its Record Access Control Point.")
 
     async def _abort(self, link: GattLink) -> None:
