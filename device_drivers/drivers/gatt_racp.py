@@ -4,7 +4,8 @@ Glucose meters, continuous glucose monitors and generic health sensors: what dif
 family (`record_families`), which the profile's first characteristic names.
 
 Algorithm of a visit:
-1. Compare, and where allowed set, the clock. Subscribe to the records, their context, and the control point.
+1. Compare the clock; one that cannot be read is set now, where that is allowed. Subscribe to the records,
+   their context, and the control point.
 2. Count all records. None: done.
 3. Without a cursor, or if the count fell below the cursor's (memory cleared, meter replaced): ask for
    all, and say so. Otherwise ask for what is newer ("greater or equal" includes its operand).
@@ -19,15 +20,18 @@ Algorithm of a visit:
    reading: if the link was lost it is left for the next visit, if the meter was done its bytes are kept.
 8. A meter that numbers its records anew with each measurement (`records.renumbered`) is always asked for
    all, and not for their count; what was known before is known by its time and value.
+9. A clock that was compared is set when all is committed: a record that is left for the next visit was
+   stored under the old clock, and nobody would know that any more.
 Nothing is ever deleted.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from device_drivers.clock_sync import compare_clock
+from device_drivers.clock_sync import compare_clock, look_at_clock, set_clock
 from device_drivers.decoding import with_context
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
@@ -85,6 +89,7 @@ class _Transfer:
     family: RecordFamily
     reached: int
     comparison: ClockComparison | None = None
+    clock_due: str | None = None
     count: int = 0
     ordinal: int = 0
     held: list[Record] = field(default_factory=list)
@@ -246,13 +251,15 @@ class GattRacp:
             await self._abort(link)
         finally:
             transfer.finish()
+        if transfer.whole:
+            await self._keep_clock(link, visit, transfer)
 
     async def _prepare(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
         """Take the profile's steps (without any: compare the clock), then subscribe to everything."""
 
         async def own(step: SequenceStep) -> None:
             if step.do is StepKind.CLOCK:
-                transfer.comparison = await compare_clock(link, visit)
+                await self._clock(link, visit, transfer)
             elif step.do is StepKind.SUBSCRIBE and step.on is not None:
                 await _listen(link, step.on)
             else:
@@ -260,6 +267,18 @@ class GattRacp:
 
         await take_steps(link, visit.profile.steps or (SequenceStep(do=StepKind.CLOCK),), own)
         await self._subscribe(link, transfer)
+
+    async def _clock(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        if visit.profile.clock.readable:
+            transfer.comparison, transfer.clock_due = await look_at_clock(link, visit)
+        else:
+            transfer.comparison = await compare_clock(link, visit)
+
+    async def _keep_clock(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        """Set the clock that was found off; a meter that is gone by now is set at another visit."""
+        if transfer.clock_due is not None:
+            with suppress(LinkLost):
+                await set_clock(link, visit, transfer.clock_due)
 
     async def _subscribe(self, link: GattLink, transfer: _Transfer) -> None:
         family, offered = transfer.family, link.characteristics()
