@@ -64,25 +64,29 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     None where the device has no readable clock, or the gateway does not know the time itself. The offset is
     the one from before setting: what the device stored, it stored under its old clock.
     """
+    comparison, due = await look_at_clock(link, visit)
+    if due is not None:
+        await set_clock(link, visit, due)
+    return comparison
+
+
+async def look_at_clock(link: GattLink, visit: Visit) -> tuple[ClockComparison | None, str | None]:
+    """Return how far the device's clock is off, and where it is to be set; None if it is not to be."""
     rules = visit.profile.clock
     name = _offered(link, visit)
     if name is None:
-        return None
+        return None, None
     comparison = None
     if rules.readable:
         before = visit.now()
         try:
             shown = await _shown(link, visit, name)
         except (AttError, MalformedPacket):
-            return None
-        if before.uncertainty_ms is None:
-            return None
-        comparison = None if shown is None else compared(shown, before, visit.now(), clock_zone(visit))
-        if shown is None:
-            return None
-    if must_be_set(visit, comparison):
-        await _set_clock(link, visit, name)
-    return comparison
+            return None, None
+        if before.uncertainty_ms is None or shown is None:
+            return None, None
+        comparison = compared(shown, before, visit.now(), clock_zone(visit))
+    return comparison, name if must_be_set(visit, comparison) else None
 
 
 def _offered(link: GattLink, visit: Visit) -> str | None:
@@ -106,7 +110,8 @@ async def _shown(link: GattLink, visit: Visit, name: str) -> DateTime | None:
         return None
 
 
-async def _set_clock(link: GattLink, visit: Visit, name: str) -> None:
+async def set_clock(link: GattLink, visit: Visit, name: str) -> None:
+    """Set the clock at a characteristic, and tell whether the device took it."""
     rules, zone = visit.profile.clock, clock_zone(visit)
     layout = CLOCK_LAYOUTS[rules.layout]
     now = visit.now()

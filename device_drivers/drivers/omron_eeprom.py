@@ -21,6 +21,7 @@ from device_drivers.device_time import ClockComparison, local_digits
 from device_drivers.driver import Reading, Visit
 from device_drivers.link import AttError, GattLink, LinkLost
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
+from device_drivers.silence import answered
 from device_drivers.vendors.omron_frames import (
     ANSWER,
     END,
@@ -182,20 +183,13 @@ class _Session:
 
     async def _next(self, queue: asyncio.Queue[T]) -> T | None:
         """Return what comes next, None after the profile's `idle_s`; raises when the link is gone."""
-        closed = asyncio.ensure_future(self.link.wait_closed())
         answer = asyncio.ensure_future(queue.get())
         patience = float(self.visit.profile.records.idle_s)
+        gone = "The cuff ended the connection before its records were read."
         try:
-            await asyncio.wait({answer, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            if closed.done():
-                closed.result()
-                raise LinkLost("The cuff ended the connection before its records were read.")
-            return None
+            return answer.result() if await answered(self.link, answer, patience, gone) else None
         finally:
             answer.cancel()
-            closed.cancel()
 
 
 class OmronEeprom:

@@ -2,13 +2,13 @@
 
 A message is 01 (one fragment, all that is needed here) and a frame. The meter answers 81, then its own
 message; that is answered with 81 before anything else is asked. Records are asked for by number, oldest
-first, so that the cursor never passes one that was not read. A number that holds nothing is passed over. The
-clock is read and never set. Nothing is erased.
+first, so that the cursor never passes one that was not read. A number that holds nothing is passed over, and
+asked for again until a later one holds a record. The clock is read and never set. Nothing is erased.
 """
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from device_drivers.clock_sync import clock_zone, compared
 from device_drivers.device_time import ClockComparison
@@ -16,6 +16,7 @@ from device_drivers.driver import Reading, RecordCursor, Visit
 from device_drivers.link import GattLink, LinkLost
 from device_drivers.reader import Reader
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
+from device_drivers.silence import answered
 from device_drivers.vendors.lifescan import LifeScanFrame, VerioRecord, since_2000
 from wire_format.errors import MalformedPacket, Rejected
 from wire_format.identity import derived_id
@@ -91,20 +92,14 @@ class _Dialogue:
         return status, payload, packet
 
     async def _answer(self, answer: asyncio.Future[bytes]) -> bytes:
-        closed = asyncio.ensure_future(self.link.wait_closed())
+        patience = float(self.visit.profile.records.first_s)
+        gone = "The meter ended the connection before it had sent all records."
         try:
-            patience = float(self.visit.profile.records.first_s)
-            either: set[asyncio.Future[Any]] = {answer, closed}
-            await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
+            if await answered(self.link, answer, patience, gone):
                 return answer.result()
-            if closed.done():
-                closed.result()
-                raise LinkLost("The meter ended the connection before it had sent all records.")
             raise LinkLost("The meter did not answer.")
         finally:
             self.awaited = None
-            closed.cancel()
 
     async def number(self, command: bytes, length: int) -> int:
         """Ask for a number of `length` bytes; raises `Rejected` if the meter gives none."""
@@ -134,9 +129,9 @@ class _Transfer:
         if status == DONE:
             dialogue.ordinal += 1
             self.held.append(self._reading(number, payload, packet))
+            self.reached = number
         elif status != EMPTY:
             raise Rejected(_REFUSED.get(status, f"The meter refuses, with status 0x{status:02X}."))
-        self.reached = number
         if len(self.held) + MAX_LOST >= MAX_BATCH:
             self.commit()
 
