@@ -11,6 +11,7 @@ from device_drivers.driver import GatewayTime
 from device_drivers.link import LinkLost, uuid16
 from device_drivers.profile import DeviceProfile, parse_profile
 from device_drivers.replay import GattReplay
+from edge_agent.config import DeviceSection
 from wire_format.errors import Misconfigured
 from wire_format.measurement import Measurement
 from wire_format.statements import DeviceEvent, DeviceEventKind, Undecodable
@@ -212,3 +213,18 @@ def test_a_list_that_never_ends_is_not_waited_for() -> None:
     )
     assert isinstance(ended, ConsentRefused)
     assert [kind for kind, _ in events(sink)] == [DeviceEventKind.CONSENT_REFUSED]
+
+
+def test_neither_code_nor_key_is_shown_where_a_visit_or_a_section_is() -> None:
+    visit = visit_of(
+        PLAIN, Kept(), lambda: GatewayTime(NOW, 50, 1), consents={1: 4711}, bind_key=b"\xab" * 16
+    )
+    section = DeviceSection.model_validate(
+        {"address": "C0:49:5F:00:00:01", "person": "p-1", "since": NOW, "slot": 1}
+        | {"consent_code": 4711, "bind_key": "ab" * 16}
+    )
+    shown = f"{visit!r} {section!r}"
+    assert "C0:49:5F:00:00:01" in shown
+    assert "4711" not in shown
+    assert "abab" not in shown
+    assert "xab" not in shown
