@@ -125,6 +125,13 @@ class PushSession:
             self.visit.sink.commit(readings)
         self.heard.set()
 
+    def next_person(self) -> None:
+        """Forget halves of what was measured so far: what comes now is another person's."""
+        self._partner.forget()
+        lost = self.give_up_partial()
+        if lost:
+            self.visit.sink.commit(lost)
+
     def finish(self) -> None:
         """Commit what is left at the end of the visit, and say how a stream was thinned."""
         rest = [*self.give_up_partial(), *self._thinned()]

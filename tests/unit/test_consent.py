@@ -14,6 +14,7 @@ from device_drivers.replay import GattReplay
 from edge_agent.config import DeviceSection
 from wire_format.errors import Misconfigured
 from wire_format.measurement import Measurement
+from wire_format.nomenclature import Quantity
 from wire_format.statements import DeviceEvent, DeviceEventKind, Undecodable
 
 from gatt_link import Kept, visit_of
@@ -201,6 +202,21 @@ def test_a_composition_takes_the_time_of_its_own_weight_only() -> None:
     at = dt.datetime(2026, 5, 12, 18, 53, 54)  # noqa: DTZ001 - a device clock has no zone
     assert stated == [(1, at, 1), (2, at, 1), (1, None, None), (1, at, 1), (1, None, None)]
     assert sum(isinstance(r, Undecodable) for r in sink.readings) == 1
+
+
+def test_a_composition_of_one_person_never_takes_the_weight_of_another() -> None:
+    composition = "9803f300962389014042fa2f550f"
+    sink, _, ended = run(
+        {1: 2520, 3: 77},
+        *asked(3, 77),
+        one(Kind.NOTIFY, "2A9D", WEIGHT.replace("01ee00", "03ee00")),
+        *asked(1, 2520),
+        one(Kind.NOTIFY, "2A9C", composition),  # its own weight was lost
+        profile=PROFILES["beurer/bf720"],
+    )
+    assert ended is None
+    told = [(m.quantity, m.user) for m in sink.readings if isinstance(m, Measurement)]
+    assert told == [(Quantity.BODY_WEIGHT, 3), (Quantity.BODY_COMPOSITION, None)]
 
 
 def test_a_list_that_never_ends_is_not_waited_for() -> None:
