@@ -11,10 +11,10 @@ from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.date_time import DateTime
 from device_drivers.device_time import RESOLUTION_MS, ClockComparison, from_local, local_digits
 from device_drivers.driver import GatewayTime, Visit
+from device_drivers.events import device_event
 from device_drivers.link import AttError, GattLink
 from device_drivers.profile import ClockWrite, ClockZone, long_uuid
 from wire_format.errors import MalformedPacket
-from wire_format.identity import derived_id
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
 NOTIFICATION_S: Final = 5.0
@@ -141,10 +141,4 @@ async def _kept(link: GattLink, visit: Visit, name: str) -> bool:
 def clock_event(visit: Visit, now: GatewayTime, *, kept: bool, detail: str | None = None) -> DeviceEvent:
     """Return what is told of a clock that was set, or refused to be."""
     kind = DeviceEventKind.CLOCK_SET if kept else DeviceEventKind.CLOCK_REFUSED
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
-        device=visit.device,
-        kind=kind,
-        at=now.utc,
-        detail=detail,
-    )
+    return device_event(visit, kind, detail=detail, at=now.utc)

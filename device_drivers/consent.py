@@ -8,12 +8,12 @@ import asyncio
 from typing import Final
 
 from device_drivers.driver import Visit
+from device_drivers.events import device_event
 from device_drivers.link import GattLink, uuid16
 from device_drivers.quantities.user_data import UserControl, UserOpCode, UserResult
 from device_drivers.silence import answered
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
-from wire_format.identity import derived_id
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 CONTROL_POINT: Final = uuid16(0x2A9F)
 ANSWER_S: Final = 5.0
@@ -102,13 +102,5 @@ class ConsentDesk:
         lost = self.users_lost()
         kind = DeviceEventKind.USERS_LOST if lost else DeviceEventKind.CONSENT_REFUSED
         what = "The device has no users any more" if lost else f"Slot {slot} was not opened: {why}"
-        event = DeviceEvent(
-            event_id=derived_id(
-                "device_event", kind, visit.device.device_id, visit.boot_id, visit.number, slot
-            ),
-            device=visit.device,
-            kind=kind,
-            at=visit.now().utc,
-            detail=f"{what}. {_ADVICE}",
-        )
-        visit.sink.commit([event])
+        parts = (visit.boot_id, visit.number, slot)
+        visit.sink.commit([device_event(visit, kind, *parts, detail=f"{what}. {_ADVICE}")])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from device_drivers.catalogue import ADVERT_DRIVERS, SwitchedOff
+from device_drivers.information import remembered
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile
 from edge_agent.advert_link import Adverts
@@ -158,8 +159,12 @@ class Visitor:
         self._admit()
 
     def _profile(self, sighting: Sighting) -> DeviceProfile | None:
+        met = self.home.devices.known.get(sighting.address)
+        catalogue = self.home.catalogue
         try:
-            return self.home.catalogue.match(sighting)
+            # One that was met is approached as the model that it is, not as a guess at its family.
+            found = None if met is None else catalogue.match(sighting, remembered(met.identity))
+            return found or catalogue.match(sighting)
         except Misconfigured as error:
             self._leave(sighting.address, error)
             return None

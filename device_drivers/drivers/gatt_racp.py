@@ -36,6 +36,7 @@ from device_drivers.decoding import with_context
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
 from device_drivers.drivers.record_families import Record, RecordFamily, Stray, family_of
+from device_drivers.events import device_event
 from device_drivers.link import GattLink, LinkLost, uuid16
 from device_drivers.profile import RecordOrder, SequenceStep, StepKind, long_uuid
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
@@ -50,9 +51,8 @@ from device_drivers.readings import MAX_BATCH, measurement, undecodable
 from device_drivers.sequence import take_steps
 from device_drivers.silence import answered, until_silent
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
-from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 CONTROL_POINT: Final = uuid16(0x2A52)
 _BROKEN_OFF: Final = "The meter ended the connection before it had sent all records."
@@ -313,7 +313,7 @@ class GattRacp:
             if transfer.received or transfer.count == before.count:
                 return
         transfer.reached = -1
-        visit.sink.commit([_renumbered(visit)])
+        visit.sink.commit([device_event(visit, DeviceEventKind.RECORDS_RENUMBERED)])
         await self._report(link, visit, transfer, transfer.family.report_all())
 
     async def _count(self, link: GattLink, visit: Visit, transfer: _Transfer) -> int:
@@ -363,13 +363,3 @@ async def _listen(link: GattLink, name: str) -> None:
     """
     if long_uuid(name) in link.characteristics():
         await link.subscribe(long_uuid(name), lambda _data: None)
-
-
-def _renumbered(visit: Visit) -> DeviceEvent:
-    kind = DeviceEventKind.RECORDS_RENUMBERED
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
-        device=visit.device,
-        kind=kind,
-        at=visit.now().utc,
-    )

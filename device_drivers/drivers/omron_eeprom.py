@@ -19,6 +19,7 @@ from typing import ClassVar, Final, TypeVar
 from device_drivers.clock_sync import clock_event, clock_zone, compared, must_be_set
 from device_drivers.device_time import ClockComparison, local_digits
 from device_drivers.driver import Reading, Visit
+from device_drivers.events import device_event
 from device_drivers.link import AttError, GattLink, LinkLost
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
 from device_drivers.silence import answered
@@ -44,7 +45,6 @@ from device_drivers.vendors.omron_frames import (
 )
 from device_drivers.vendors.omron_map import ClockPlace, OmronMap, RingMark, Slot
 from wire_format.errors import MalformedPacket, Rejected
-from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
@@ -287,7 +287,7 @@ async def _read(session: _Session) -> RingMark | None:
         await _read_slots(session, map_.new_slots(before.positions, now))
         if before.holds(map_.areas, now, session.seen):
             return RingMark.of(map_.areas, now, session.seen)
-        visit.sink.commit([_renumbered(visit)])
+        visit.sink.commit([device_event(visit, DeviceEventKind.RECORDS_RENUMBERED)])
     await _read_slots(session, map_.every_slot(now or ()))
     return None if now is None else RingMark.of(map_.areas, now, session.seen)
 
@@ -320,24 +320,10 @@ async def _read_slots(session: _Session, slots: Sequence[Slot]) -> None:
         raise Rejected("The cuff refuses to give any of its records.")
 
 
-def _renumbered(visit: Visit) -> DeviceEvent:
-    return _event(visit, DeviceEventKind.RECORDS_RENUMBERED, None, visit.boot_id, visit.number)
-
-
 def _area_refused(visit: Visit, area: int, error: Refused) -> DeviceEvent:
     """Say that a user's records are not given; the same refusal at each visit is one event."""
     detail = f"The records of user {area + 1}: {error}"
-    return _event(visit, DeviceEventKind.VISIT_FAILED, detail, area, error.code)
-
-
-def _event(visit: Visit, kind: DeviceEventKind, detail: str | None, *parts_: object) -> DeviceEvent:
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, *parts_),
-        device=visit.device,
-        kind=kind,
-        at=visit.now().utc,
-        detail=detail,
-    )
+    return device_event(visit, DeviceEventKind.VISIT_FAILED, area, error.code, detail=detail)
 
 
 def _answers(frame: Frame, asked: Frame) -> bool:

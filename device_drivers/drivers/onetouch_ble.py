@@ -13,15 +13,15 @@ from typing import Final
 from device_drivers.clock_sync import clock_zone, compared
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
+from device_drivers.events import device_event
 from device_drivers.link import GattLink, LinkLost
 from device_drivers.reader import Reader
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
 from device_drivers.silence import answered
 from device_drivers.vendors.lifescan import LifeScanFrame, VerioRecord, since_2000
 from wire_format.errors import MalformedPacket, Rejected
-from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 COMMAND: Final = "af9df7a2-e595-11e3-96b4-0002a5d5c51b"
 ANSWER: Final = "af9df7a3-e595-11e3-96b4-0002a5d5c51b"
@@ -182,7 +182,7 @@ class OneTouchBle:
         # Firmware numbers from 0 or from 1: one number more is asked for than there are records.
         first = max(0, transfer.top - count)
         if before is not None and transfer.top < before.count:
-            visit.sink.commit([_renumbered(visit)])
+            visit.sink.commit([device_event(visit, DeviceEventKind.RECORDS_RENUMBERED)])
         elif before is not None:
             transfer.reached = before.sequence
             first = max(first, before.sequence + 1)
@@ -195,13 +195,3 @@ class OneTouchBle:
         before = visit.now()
         shown = since_2000(await dialogue.number(READ_CLOCK, 4))
         return compared(shown, before, visit.now(), clock_zone(visit))
-
-
-def _renumbered(visit: Visit) -> DeviceEvent:
-    kind = DeviceEventKind.RECORDS_RENUMBERED
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
-        device=visit.device,
-        kind=kind,
-        at=visit.now().utc,
-    )
