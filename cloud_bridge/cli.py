@@ -12,6 +12,7 @@ import typer
 from cloud_bridge import access_commands
 from cloud_bridge import config as configuration
 from cloud_bridge.page_links import PageLinks
+from cloud_bridge.rehearsal.command import rehearse_command
 from cloud_bridge.rule_commands import commands
 from service_kit.key_files import read_private, write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
@@ -19,6 +20,7 @@ from wire_format.keys import BridgeKeys, Kem
 
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
+app.command("rehearse")(rehearse_command)
 app.add_typer(commands, name="rules")
 app.add_typer(access_commands.accounts, name="account")
 app.add_typer(access_commands.consents, name="consent")

@@ -6,7 +6,7 @@ revise their item; those that late data undid, and those that are over, are clos
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,13 +14,14 @@ from uuid import UUID
 
 from cloud_bridge.alerts import WINDOW, Alert, AlertState, Timeliness, opened, revised, step, timeliness
 from cloud_bridge.rules.base import GATEWAY, Finding, Reading, Settings, Standing
-from cloud_bridge.rules.catalogue import LASTING
+from cloud_bridge.rules.catalogue import LASTING, AnyReadingRule
 from cloud_bridge.rules.episodes import soonest
 from cloud_bridge.rules.programme import TECHNICAL, programme, rules_of
 from cloud_bridge.rules.technical import Sign
 from wire_format.identity import content_hash
 
 Contents = tuple[tuple[UUID, bytes], ...]
+RulesBy = Callable[[Settings], tuple[AnyReadingRule, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,22 @@ class _Look:
 
 
 def judge(
-    transaction: JudgingTransaction, subject: str, now: dt.datetime, touched: AbstractSet[UUID] = frozenset()
+    transaction: JudgingTransaction,
+    subject: str,
+    now: dt.datetime,
+    touched: AbstractSet[UUID] = frozenset(),
+    rules_by: RulesBy = rules_of,
 ) -> None:
     """Bring a subject's alerts up to what the rules find now; `touched` are readings that were changed.
 
-    An alert of which nothing changed is never withdrawn for its age alone.
+    An alert of which nothing changed is never withdrawn for its age alone. `rules_by` gives the rules of a
+    subject over readings: the installed ones, but for a rehearsal of others.
     """
     known = {alert.alert_id: alert for alert in transaction.alerts_of(subject)}
     if subject.startswith(GATEWAY):
         look = _at_signs(transaction, subject, now, known)
     else:
-        look = _at_readings(transaction, subject, now, known, touched)
+        look = _at_readings(transaction, subject, now, known, touched, rules_by)
     for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
         changed = _changed(finding, known.get(finding.finding_id), now)
         if changed is not None:
@@ -102,15 +108,16 @@ def judge(
     transaction.set_timer(subject, look.wakes)
 
 
-def _at_readings(
+def _at_readings(  # noqa: PLR0913, PLR0917 - all that a look depends on
     transaction: JudgingTransaction,
     subject: str,
     now: dt.datetime,
     known: dict[UUID, Alert],
     touched: AbstractSet[UUID],
+    rules_by: RulesBy,
 ) -> _Look:
     settings = transaction.settings_of(subject)
-    rules = rules_of(settings)
+    rules = rules_by(settings)
     # What is decided upon began within the window; to find it, rules look back further.
     reach = now - WINDOW - max((rule.reach(settings) for rule in rules), default=dt.timedelta())
     readings, live = _in_sight(transaction, subject, (reach, now - WINDOW), known.values(), touched)
@@ -118,10 +125,12 @@ def _at_readings(
     if settings.programmes:
         readings += transaction.last_before(subject, min(first, reach))
     found: dict[UUID, Finding] = {}
+    wakes: dt.datetime | None = None
     for rule in rules:
-        for finding in rule.findings(readings, settings, now):
+        findings, due = rule.look(readings, settings, now)
+        wakes = soonest(wakes, due)
+        for finding in findings:
             found.setdefault(finding.finding_id, finding)
-    wakes = soonest(*(rule.wakes(readings, settings, now) for rule in rules))
     contents = {r.id: content_hash(r.measurement) for r in readings} if found else {}
     return _Look(found, live, wakes, settings, contents)
 

@@ -60,6 +60,17 @@ _CONNECTED: Final = 1000
 """Weights of what is narrower: a model or firmware beats any name, a name any number of services."""
 
 
+class SwitchedOff(Misconfigured):
+    """What is on would read a device wrongly, and the one `profile` that reads it rightly is off."""
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        super().__init__(
+            f"This device is read rightly only by the profile {profile.name}, which is off: name it in "
+            "[profiles] enable."
+        )
+        self.profile = profile
+
+
 class Catalogue:
     """The profiles of one gateway, checked against the drivers that exist.
 
@@ -76,6 +87,7 @@ class Catalogue:
             self.named(name)
         self._enabled = frozenset(enabled)
         self.on = {n: p for n, p in self.profiles.items() if p.on_by_default or n in enabled}
+        self._missed = [p for n, p in self.profiles.items() if p.match.exclusive and n not in self.on]
 
     def named(self, name: str) -> DeviceProfile:
         """Return a profile by name; raises `Misconfigured` with the names there are."""
@@ -91,8 +103,8 @@ class Catalogue:
         A profile that names the model beats one that asks for services only. `known` is what the device
         said of itself, now or at an earlier visit; without it profiles that ask for a model or a firmware do
         not fit, unless nothing else does and their way of connecting is the same (of those at least that the
-        configuration names). Raises `Misconfigured` if two fit equally well: reading a device in the wrong
-        way is worse than not reading it.
+        configuration names). Raises `Misconfigured` if two fit equally well, `SwitchedOff` if only one
+        that is off would read the device rightly: reading it wrongly is worse than not reading it.
         """
         found = self._best(sighting, known)
         if found is None and known is None:
@@ -116,7 +128,16 @@ class Catalogue:
 
     def _best(self, sighting: Sighting, known: Information | None) -> DeviceProfile | None:
         fits = [(rank(profile, sighting, known), profile) for profile in self.on.values()]
-        return _winner(fits, f"The device {sighting.name!r}")
+        found = _winner(fits, f"The device {sighting.name!r}")
+        if found is not None:
+            self._must_read_rightly(found, sighting, known)
+        return found
+
+    def _must_read_rightly(self, found: DeviceProfile, sighting: Sighting, known: Information | None) -> None:
+        narrow = rank(found, sighting, known)
+        for profile in self._missed:
+            if rank(profile, sighting, known) > narrow:
+                raise SwitchedOff(profile)
 
     def match_usb(self, usb_id: str) -> tuple[DeviceProfile, ...]:
         """Return every profile whose meters use this serial adapter, as "067b:2303".

@@ -11,10 +11,10 @@ from device_drivers.clock_layouts import CLOCK_LAYOUTS
 from device_drivers.date_time import DateTime
 from device_drivers.device_time import RESOLUTION_MS, ClockComparison, from_local, local_digits
 from device_drivers.driver import GatewayTime, Visit
+from device_drivers.events import device_event
 from device_drivers.link import AttError, GattLink
 from device_drivers.profile import ClockWrite, ClockZone, long_uuid
 from wire_format.errors import MalformedPacket
-from wire_format.identity import derived_id
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
 NOTIFICATION_S: Final = 5.0
@@ -64,25 +64,29 @@ async def compare_clock(link: GattLink, visit: Visit) -> ClockComparison | None:
     None where the device has no readable clock, or the gateway does not know the time itself. The offset is
     the one from before setting: what the device stored, it stored under its old clock.
     """
+    comparison, due = await look_at_clock(link, visit)
+    if due is not None:
+        await set_clock(link, visit, due)
+    return comparison
+
+
+async def look_at_clock(link: GattLink, visit: Visit) -> tuple[ClockComparison | None, str | None]:
+    """Return how far the device's clock is off, and where it is to be set; None if it is not to be."""
     rules = visit.profile.clock
     name = _offered(link, visit)
     if name is None:
-        return None
+        return None, None
     comparison = None
     if rules.readable:
         before = visit.now()
         try:
             shown = await _shown(link, visit, name)
         except (AttError, MalformedPacket):
-            return None
-        if before.uncertainty_ms is None:
-            return None
-        comparison = None if shown is None else compared(shown, before, visit.now(), clock_zone(visit))
-        if shown is None:
-            return None
-    if must_be_set(visit, comparison):
-        await _set_clock(link, visit, name)
-    return comparison
+            return None, None
+        if before.uncertainty_ms is None or shown is None:
+            return None, None
+        comparison = compared(shown, before, visit.now(), clock_zone(visit))
+    return comparison, name if must_be_set(visit, comparison) else None
 
 
 def _offered(link: GattLink, visit: Visit) -> str | None:
@@ -106,7 +110,8 @@ async def _shown(link: GattLink, visit: Visit, name: str) -> DateTime | None:
         return None
 
 
-async def _set_clock(link: GattLink, visit: Visit, name: str) -> None:
+async def set_clock(link: GattLink, visit: Visit, name: str) -> None:
+    """Set the clock at a characteristic, and tell whether the device took it."""
     rules, zone = visit.profile.clock, clock_zone(visit)
     layout = CLOCK_LAYOUTS[rules.layout]
     now = visit.now()
@@ -136,10 +141,4 @@ async def _kept(link: GattLink, visit: Visit, name: str) -> bool:
 def clock_event(visit: Visit, now: GatewayTime, *, kept: bool, detail: str | None = None) -> DeviceEvent:
     """Return what is told of a clock that was set, or refused to be."""
     kind = DeviceEventKind.CLOCK_SET if kept else DeviceEventKind.CLOCK_REFUSED
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
-        device=visit.device,
-        kind=kind,
-        at=now.utc,
-        detail=detail,
-    )
+    return device_event(visit, kind, detail=detail, at=now.utc)

@@ -5,14 +5,15 @@ application: the gateway changes nobody's profile.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from device_drivers.driver import Visit
-from device_drivers.link import GattLink, LinkLost, uuid16
+from device_drivers.events import device_event
+from device_drivers.link import GattLink, uuid16
 from device_drivers.quantities.user_data import UserControl, UserOpCode, UserResult
+from device_drivers.silence import answered
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
-from wire_format.identity import derived_id
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 CONTROL_POINT: Final = uuid16(0x2A9F)
 ANSWER_S: Final = 5.0
@@ -84,20 +85,11 @@ class ConsentDesk:
     async def _result(self) -> int | None:
         """Wait for the answer: None if none came; raises `LinkLost` if the device closed instead."""
         answer = asyncio.ensure_future(self._answer())
-        closed = asyncio.ensure_future(self.link.wait_closed())
-        either: set[asyncio.Future[Any]] = {answer, closed}
+        gone = "The device ended the connection before it had answered."
         try:
-            await asyncio.wait(either, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            if closed.done():
-                closed.result()
-                raise LinkLost("The device ended the connection before it had answered.")
-            return None
+            return answer.result() if await answered(self.link, answer, ANSWER_S, gone) else None
         finally:
             answer.cancel()
-            if not closed.done():
-                closed.cancel()
 
     async def _answer(self) -> int:
         while True:
@@ -110,13 +102,5 @@ class ConsentDesk:
         lost = self.users_lost()
         kind = DeviceEventKind.USERS_LOST if lost else DeviceEventKind.CONSENT_REFUSED
         what = "The device has no users any more" if lost else f"Slot {slot} was not opened: {why}"
-        event = DeviceEvent(
-            event_id=derived_id(
-                "device_event", kind, visit.device.device_id, visit.boot_id, visit.number, slot
-            ),
-            device=visit.device,
-            kind=kind,
-            at=visit.now().utc,
-            detail=f"{what}. {_ADVICE}",
-        )
-        visit.sink.commit([event])
+        parts = (visit.boot_id, visit.number, slot)
+        visit.sink.commit([device_event(visit, kind, *parts, detail=f"{what}. {_ADVICE}")])

@@ -69,7 +69,7 @@ class Visit:
     cursor: RecordCursor | None
     now: Callable[[], GatewayTime]
     sink: ReadingSink
-    consents: Mapping[int, int] = field(default_factory=dict)
+    consents: Mapping[int, int] = field(default_factory=dict, repr=False)
     bind_key: bytes | None = field(default=None, repr=False)
 
 

@@ -35,6 +35,11 @@ async def ask_information(link: GattLink, manners: Link, known: DeviceIdentity |
     """Read what there is, or return what is known where the profile wants it asked but once."""
     if known is None or manners.ask_what_it_is is Asking.EACH_VISIT:
         return await read_information(link)
+    return remembered(known)
+
+
+def remembered(known: DeviceIdentity) -> Information:
+    """Return what a device said of itself when it was first met; its firmware may be another by now."""
     return Information(known.maker, known.model, known.serial, None, known.system_id)
 
 

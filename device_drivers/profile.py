@@ -88,6 +88,9 @@ class Match(_Part):
     and service data of every one of `service_data`. `models` (globs of 0x2A24) and `firmware` are known only
     once connected: they make a profile narrower than the one that the advertisement alone chose. A cable is
     known by the USB ids of its serial adapter, as "067b:2303".
+
+    `exclusive`: broader profiles read its devices wrongly. While this profile is off, a device that it fits
+    more narrowly than any that is on is not read at all, and that is said.
     """
 
     services: tuple[Uuid, ...] = ()
@@ -97,12 +100,15 @@ class Match(_Part):
     models: tuple[str, ...] = ()
     firmware: FirmwareRange | None = None
     usb: tuple[UsbId, ...] = ()
+    exclusive: bool = False
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
         on_air = bool(self.services or self.service_data or self.company is not None)
         if on_air == bool(self.usb):
             raise ValueError("name services, service_data or company of an advertisement, or usb of a cable")
+        if self.exclusive and self.usb:
+            raise ValueError("exclusive is of advertisements: on a cable the meter itself says what it is")
         return self
 
     @property

@@ -118,6 +118,7 @@ class Agent:
                 tasks.create_task(self._line())
                 tasks.create_task(self.publisher.run())
                 if self.cables is not None:
+                    self.cables.open = self.tap.cables(self.cables.open)
                     tasks.create_task(self.cables.run(_spawning(tasks)))
                 tasks.create_task(self._housekeeping())
                 tasks.create_task(notifier.feed(self._works))

@@ -26,6 +26,7 @@ _DBUS: Final = "org.freedesktop.DBus"
 _RULES: Final = (
     f"type='signal',sender='{_DBUS}',member='NameOwnerChanged',arg0='{BLUEZ}'",
     f"type='signal',sender='{BLUEZ}',interface='{_PROPERTIES}',member='PropertiesChanged',arg0='{DEVICE}'",
+    f"type='signal',sender='{BLUEZ}',interface='{_PROPERTIES}',member='PropertiesChanged',arg0='{ADAPTER}'",
 )
 RETRY_S: Final = 5.0
 ANSWER_S: Final = 25.0
@@ -44,10 +45,14 @@ class BluezRefused(Unreachable):
 
 @dataclass(slots=True)
 class BluezBus:
-    """`came` is called each time bluetoothd appears, with the connection to speak to it."""
+    """`came` is called each time bluetoothd appears, with the connection to speak to it.
+
+    `switched_on` is called each time an adapter was: whatever it scanned for before, it does no more.
+    """
 
     log: Log
     came: list[Callable[[MessageBus], Awaitable[None]]] = field(default_factory=list)
+    switched_on: list[Callable[[], None]] = field(default_factory=list)
     retry_s: float = RETRY_S
     owner: str | None = None
     _bus: MessageBus | None = None
@@ -123,6 +128,14 @@ class BluezBus:
             self._changed.set()
         elif message.member == "PropertiesChanged" and message.sender == self.owner:
             self._count_drop(message)
+            self._notice_power(message)
+
+    def _notice_power(self, message: Message) -> None:
+        interface, changed, _ = message.body
+        powered = changed.get("Powered")
+        if interface == ADAPTER and powered is not None and powered.value:
+            for tell in self.switched_on:
+                tell()
 
     def _count_drop(self, message: Message) -> None:
         interface, changed, _ = message.body

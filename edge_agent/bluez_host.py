@@ -42,6 +42,8 @@ class BluezHost:
             scanner.restart()
 
         self.bus.came.append(scan_anew)
+        # The keeper looks every few seconds: an adapter that was off for less would stay deaf.
+        self.bus.switched_on.append(scanner.restart)
         self.keeper = AdapterKeeper(
             self.bus, scanner, load, tell, self.bus.log, every_s=self.every_s, off_s=self.off_s
         )

@@ -131,7 +131,7 @@ class DeviceSection(Section):
     since: Utc
     until: Utc | None = None
     slot: int | None = Field(default=None, ge=0, le=255)
-    consent_code: int | None = Field(default=None, ge=0, le=9999)
+    consent_code: int | None = Field(default=None, ge=0, le=9999, repr=False)
     bind_key: BindKey | None = None
 
 

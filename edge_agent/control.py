@@ -132,7 +132,9 @@ class Control:
 
     def _live(self, facts: Message) -> Message:
         """Add what only a running agent knows."""
-        place = self.health.visitor.turns.places.get(facts["address"])
+        visitor = self.health.visitor
+        facts |= {"unread": visitor.unread.get(facts["address"])}
+        place = visitor.turns.places.get(facts["address"])
         if place is None:
             return facts
         heard = None if place.last_heard == float("-inf") else round(time.monotonic() - place.last_heard)
@@ -151,6 +153,7 @@ def _offer(offer: Offer) -> Message:
         "ours": offer.ours,
         "bonded": offer.bonded,
         "passkey": offer.profile.link.passkey,
+        "off": offer.off,
     }
 
 

@@ -16,6 +16,7 @@ Message = dict[str, Any]
 
 _REFUSALS: Final[dict[str, type[KitelineError]]] = {
     "Misconfigured": Misconfigured,
+    "SwitchedOff": Misconfigured,
     "ConsentNeeded": ConsentNeeded,
     "Rejected": Rejected,
 }

@@ -104,6 +104,9 @@ def devices(
         typer.echo(json.dumps(found, ensure_ascii=False))
     elif found:
         typer.echo(_table([_COLUMNS, *map(_row, found)]))
+        for device in found:
+            if device["unread"]:
+                typer.echo(f"{device['address']}: {device['unread']}")
     else:
         Terminal(language, silent=True).say("no_devices")
 
@@ -161,6 +164,8 @@ async def _choose(state: Path, terminal: Terminal, address: str | None, seconds:
         ours = " *" if offer["ours"] else ""
         name = offer["name"] or "-"
         typer.echo(f"{number}. {offer['title']}  {name}  {offer['address']}  {words}{ours}", err=True)
+        if offer["off"]:
+            typer.echo(f"   {offer['off']}", err=True)
     answer = terminal.ask("which", "--address")
     if not answer.isdecimal() or not 1 <= int(answer) <= len(found):
         raise Misconfigured(f"{answer!r} is none of the numbers 1 to {len(found)}: nothing was paired.")

@@ -29,4 +29,5 @@ def device_facts(devices: Devices, address: str) -> dict[str, Any]:
         "bond_lost": known and known.bond_lost_at,
         "last_visit": known and known.last_visit,
         "last_heard_s_ago": None,
+        "unread": None,
     }

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from device_drivers.catalogue import ADVERT_DRIVERS
+from device_drivers.catalogue import ADVERT_DRIVERS, SwitchedOff
 from device_drivers.information import NOTHING_SAID, Information, read_information
 from device_drivers.profile import Bond, DeviceProfile, Passkey
 from edge_agent.conversation import KEEPS_BOND, Approach, Radio
@@ -28,12 +28,13 @@ _POLL_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A device on the air that a profile fits."""
+    """A device on the air that a profile fits. `off` says why it cannot be paired: that profile is off."""
 
     heard: Heard
     profile: DeviceProfile
     ours: bool
     bonded: bool
+    off: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +62,33 @@ class PairingDesk:
         """Return the devices on the air that could be paired, or are, the nearest first."""
         found = []
         for heard in self.nearby.now():
-            profile = self._profile(heard)
-            if profile is not None:
-                found.append(self._offer(heard, profile))
+            try:
+                profile = self._profile(heard)
+            except SwitchedOff as error:
+                found.append(self._offer(heard, error.profile, str(error)))
+            else:
+                found += [] if profile is None else [self._offer(heard, profile)]
         return found
 
-    def _offer(self, heard: Heard, profile: DeviceProfile) -> Offer:
+    def _offer(self, heard: Heard, profile: DeviceProfile, off: str | None = None) -> Offer:
         devices, address = self.home.devices, heard.sighting.address
         known = devices.known.get(address)
         bonded = known is not None and known.bonded_at is not None
-        return Offer(heard, profile, devices.is_ours(address), bonded)
+        return Offer(heard, profile, devices.is_ours(address), bonded, off)
 
     def _profile(self, heard: Heard) -> DeviceProfile | None:
         try:
             return self.home.catalogue.match(heard.sighting)
+        except SwitchedOff:
+            raise
         except Misconfigured:
             return None  # it fits two profiles alike; a visit says so in the log
 
     async def pair(self, order: Order, passkeys: PasskeySource) -> KnownDevice:
         """Make a device ours and say whose it is.
 
-        Raises `ConsentNeeded`, `Misconfigured` (time unknown), `Unreachable` (not heard, or lost in mid-work)
-        and `Rejected` (no profile fits).
+        Raises `ConsentNeeded`, `Misconfigured` (time unknown), `SwitchedOff`, `Unreachable` (not heard, or
+        lost in mid-work) and `Rejected` (no profile fits).
         """
         user = self._user(order)
         heard = self.nearby.get(order.address, self.nearby.monotonic() - FRESH_S)

@@ -82,8 +82,7 @@ async def record(config: Config, log: Log, wanted: Wanted) -> Recorded:
         if wanted.on_cable:
             return await _visited(here, catalogue)
         sighting, handle = await _heard(here)
-        profile = catalogue.match(sighting)
-        if wanted.survey or profile is None:
+        if wanted.survey or catalogue.match(sighting) is None:
             return await _surveyed(here, sighting, handle)
         _must_be_ours(config, wanted)
         return await _visited(here, catalogue)
@@ -164,6 +163,11 @@ async def _visited(here: _Here, catalogue: Catalogue) -> Recorded:
     with suppress(asyncio.CancelledError):
         await running
     if not done.is_set():
+        if wanted.on_cable:
+            raise Unreachable(
+                f"No visit to a meter on {wanted.address} ended within {wanted.within_s:g} s: see that its "
+                "[[cable]] is configured, and the meter on it and switched on."
+            )
         raise Unreachable(f"The device was heard, but no visit to it ended within {wanted.within_s:g} s.")
     # A meter on a cable is not remembered by its port; no serial number of this home belongs into the file.
     serials = [d.identity.serial for d in agent.home.devices.known.values() if d.identity.serial]

@@ -4,6 +4,7 @@ What is noted is an `Exchange` of a capture, in the order in which the host saw 
 agent's radio and its visits: the reading itself goes its normal way.
 """
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -268,9 +269,13 @@ class DeviceTap:
         @asynccontextmanager
         async def opened(port: str) -> AsyncIterator[SerialLink]:
             async with opener(port) as link:
-                yield RecordingSerialLink(link, self.begin()) if port == self.address else link
+                yield RecordingSerialLink(link, self.begin()) if self._is_port(port) else link
 
         return opened
+
+    def _is_port(self, port: str) -> bool:
+        """Whether it is the port that is noted: it has several paths, as those of /dev/serial/by-id."""
+        return port == self.address or os.path.realpath(port) == os.path.realpath(self.address)
 
     def begin(self) -> Notes:
         """Begin the notes of a visit."""

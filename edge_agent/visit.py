@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from device_drivers.catalogue import ADVERT_DRIVERS
+from device_drivers.catalogue import ADVERT_DRIVERS, SwitchedOff
+from device_drivers.information import remembered
 from device_drivers.link import Sighting
 from device_drivers.profile import DeviceProfile
 from edge_agent.advert_link import Adverts
@@ -37,7 +38,10 @@ __all__ = ["SILENCE_S", "Home", "Radio", "Visitor"]
 
 @dataclass(slots=True)
 class Visitor:
-    """Decides about each advertisement, and carries out the visits as tasks that `spawn` starts."""
+    """Decides about each advertisement, and carries out the visits as tasks that `spawn` starts.
+
+    `unread` says, by address, why a device of ours is heard and not read.
+    """
 
     home: Home
     radio: Radio
@@ -52,7 +56,7 @@ class Visitor:
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = False
     _closed: bool = False
-    _ambiguous: set[str] = field(default_factory=set)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.turns = Turns(self.home.patience.links)
@@ -155,13 +159,25 @@ class Visitor:
         self._admit()
 
     def _profile(self, sighting: Sighting) -> DeviceProfile | None:
+        met = self.home.devices.known.get(sighting.address)
+        catalogue = self.home.catalogue
         try:
-            return self.home.catalogue.match(sighting)
-        except Misconfigured:
-            if sighting.address not in self._ambiguous and len(self._ambiguous) < MAX_PLACES:
-                self._ambiguous.add(sighting.address)
-                self.home.log.warning("profiles_ambiguous", count=len(self._ambiguous))
+            # One that was met is approached as the model that it is, not as a guess at its family.
+            found = None if met is None else catalogue.match(sighting, remembered(met.identity))
+            return found or catalogue.match(sighting)
+        except Misconfigured as error:
+            self._leave(sighting.address, error)
             return None
+
+    def _leave(self, address: str, error: Misconfigured) -> None:
+        """Say once that a device is not read: what two profiles fit alike, or only one that is off."""
+        if address in self.unread or len(self.unread) >= MAX_PLACES:
+            return
+        self.unread[address] = str(error)
+        if isinstance(error, SwitchedOff):
+            self.home.log.warning("profile_off", profile=error.profile.name, reason=str(error))
+        else:
+            self.home.log.warning("profiles_ambiguous", count=len(self.unread))
 
     async def _visit(self, place: Place, wanted: Wanted, *, link: bool) -> None:
         started = self.monotonic()

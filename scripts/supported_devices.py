@@ -50,7 +50,7 @@ def page() -> str:
     off = [p for p in profiles.values() if not p.on_by_default]
     parts = [HEAD, f"\n## On by default\n\n{_table(on)}", unverified(on)]
     if off:
-        parts += [OFF.format(off[0].name), f"\n{_table(off)}", unverified(off)]
+        parts += [OFF.format(off[0].name), f"\n{_table(off)}", _exclusive(off), unverified(off)]
     return "".join([*parts, LEFT, *_left_out()])
 
 
@@ -123,6 +123,14 @@ def _pairing(profile: DeviceProfile) -> str:
         return "none"
     consent = "; consent code of the user" if profile.users.consent else ""
     return f"{_BONDS[profile.link.bond]}{_PASSKEYS[profile.link.passkey]}{consent}"
+
+
+def _exclusive(profiles: Iterable[DeviceProfile]) -> str:
+    names = [f"`{p.name}`" for p in profiles if p.match.exclusive]
+    if not names:
+        return ""
+    why = "While it is off its devices are not read at all, as broader profiles would read them wrongly"
+    return f"\n{why}: {', '.join(names)}.\n"
 
 
 def unverified(profiles: Iterable[DeviceProfile]) -> str:

@@ -76,6 +76,7 @@ class DeviceEntry(_Part):
     memory: int = Field(default=60, ge=1)
     pairing: Pairing = "just_works"
     passkey: int = Field(default=0, ge=0, le=999_999)
+    advertises_every_ms: int = Field(default=20, ge=20, le=10_240)
     slot: int = Field(default=1, ge=0, le=255)
     consent_code: int = Field(default=0, ge=0, le=9999)
 

@@ -84,9 +84,9 @@ class SimulatedPatient:
     episodes: tuple[Episode, ...]
 
 
-def cohort(count: int, days: int, seed: int) -> Iterator[SimulatedPatient]:
-    """Yield `count` patients over `days` days, one after the other."""
-    for number in range(count):
+def cohort(count: int, days: int, seed: int, *, first: int = 0) -> Iterator[SimulatedPatient]:
+    """Yield the patients `first` up to `count` over `days` days, one after the other."""
+    for number in range(first, count):
         yield _patient(number, days, seed)
 
 

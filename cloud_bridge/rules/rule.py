@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -131,15 +131,21 @@ class ReadingRule(Rule[P], Generic[P, T]):
         self, readings: Sequence[Reading], settings: Settings, now: dt.datetime
     ) -> frozenset[Finding]:
         """Return what holds for one subject's readings, in any order, at `now` (UTC)."""
-        case = self._case(settings, now)
-        if not case.own.enabled:
-            return frozenset()
-        return frozenset(self._find(case, self._seen(readings)))
+        return self.look(readings, settings, now)[0]
 
     def wakes(self, readings: Sequence[Reading], settings: Settings, now: dt.datetime) -> dt.datetime | None:
         """Return the first moment after `now` at which the findings may differ by time alone."""
+        return self.look(readings, settings, now)[1]
+
+    def look(
+        self, readings: Sequence[Reading], settings: Settings, now: dt.datetime
+    ) -> tuple[frozenset[Finding], dt.datetime | None]:
+        """Return both, looking at the readings once."""
         case = self._case(settings, now)
-        return self._wake(case, self._seen(readings)) if case.own.enabled else None
+        if not case.own.enabled:
+            return frozenset(), None
+        seen = self._seen(readings)
+        return frozenset(self._find(case, seen)), self._wake(case, seen)
 
     def _case(self, settings: Settings, now: dt.datetime) -> Case[P, T]:
         own, statements = self.personal(settings)
@@ -190,8 +196,3 @@ def local(at: dt.datetime, zone: ZoneInfo) -> dt.datetime:
         return at.astimezone(zone)
     except OverflowError:
         return at
-
-
-def numbers(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return values as the texts of a sentence."""
-    return {name: str(value) for name, value in values.items()}

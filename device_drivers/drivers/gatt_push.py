@@ -57,6 +57,7 @@ class GattPush:
         await desk.open()
         admitted = False
         for slot, code in _in_turn(session.visit):
+            session.next_person()
             try:
                 opened = await desk.admit(slot, code)
             except LinkLost:

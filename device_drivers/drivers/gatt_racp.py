@@ -4,34 +4,41 @@ Glucose meters, continuous glucose monitors and generic health sensors: what dif
 family (`record_families`), which the profile's first characteristic names.
 
 Algorithm of a visit:
-1. Compare, and where allowed set, the clock. Subscribe to the records, their context, and the control point.
+1. Compare the clock; one that cannot be read is set now, where that is allowed. Subscribe to the records,
+   their context, and the control point.
 2. Count all records. None: done.
 3. Without a cursor, or if the count fell below the cursor's (memory cleared, meter replaced): ask for
    all, and say so. Otherwise ask for what is newer ("greater or equal" includes its operand).
 4. If nothing newer was found although there are more records than before, the numbers began anew: ask
    for all.
-5. Records are committed in batches of at most fifty, each with the cursor that it reaches, in one
-   transaction. A record whose context is still to come is held until it came or the meter is done.
+5. Records are committed in batches of at most fifty. A record whose context is still to come is held until
+   it came or the meter is done. The cursor goes with the last batch of a whole report, in one transaction;
+   with an earlier one only if the records are known to come oldest first (`records.order`), or have done so
+   for a whole batch: else a transfer that breaks off would hide what was still to come.
 6. Where a family also sends live, what comes until the device is silent is taken too.
 7. Where a context may say that a record is a ketone (`decode.ketone_meal`), a record without it is no
    reading: if the link was lost it is left for the next visit, if the meter was done its bytes are kept.
 8. A meter that numbers its records anew with each measurement (`records.renumbered`) is always asked for
    all, and not for their count; what was known before is known by its time and value.
+9. A clock that was compared is set when all is committed: a record that is left for the next visit was
+   stored under the old clock, and nobody would know that any more.
 Nothing is ever deleted.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from device_drivers.clock_sync import compare_clock
+from device_drivers.clock_sync import compare_clock, look_at_clock, set_clock
 from device_drivers.decoding import with_context
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
 from device_drivers.drivers.record_families import Record, RecordFamily, Stray, family_of
+from device_drivers.events import device_event
 from device_drivers.link import GattLink, LinkLost, uuid16
-from device_drivers.profile import SequenceStep, StepKind, long_uuid
+from device_drivers.profile import RecordOrder, SequenceStep, StepKind, long_uuid
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
 from device_drivers.quantities.record_access import (
     ABORT,
@@ -42,13 +49,36 @@ from device_drivers.quantities.record_access import (
 )
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
 from device_drivers.sequence import take_steps
-from device_drivers.silence import until_silent
+from device_drivers.silence import answered, until_silent
 from wire_format.errors import MalformedPacket, Misconfigured, Rejected
-from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 CONTROL_POINT: Final = uuid16(0x2A52)
+_BROKEN_OFF: Final = "The meter ended the connection before it had sent all records."
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the order of one report's records has shown. `whole`: the meter said that these were all."""
+
+    order: RecordOrder
+    whole: bool = False
+    numbered: int = 0
+    ascending: bool = True
+    _last: int = -1
+
+    def note(self, position: int | None) -> None:
+        """Take where a record stands, as it comes."""
+        if position is not None:
+            self.ascending = self.ascending and position > self._last
+            self.numbered, self._last = self.numbered + 1, position
+
+    @property
+    def oldest_first(self) -> bool:
+        """Whether what is still to come is newer than what came."""
+        shown = self.order is RecordOrder.UNKNOWN and self.numbered >= MAX_BATCH
+        return self.ascending and (shown or self.order is RecordOrder.OLDEST_FIRST)
 
 
 @dataclass(slots=True)
@@ -59,6 +89,7 @@ class _Transfer:
     family: RecordFamily
     reached: int
     comparison: ClockComparison | None = None
+    clock_due: str | None = None
     count: int = 0
     ordinal: int = 0
     held: list[Record] = field(default_factory=list)
@@ -68,6 +99,15 @@ class _Transfer:
     received: int = 0
     reporting: bool = False
     whole: bool = False
+    advanced: bool = True
+    progress: _Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begin_report()
+
+    def begin_report(self) -> None:
+        """Forget in which order the records of an earlier report came."""
+        self.progress = _Progress(self.visit.profile.records.order)
 
     def handler(self, name: str) -> Callable[[bytes], None]:
         """Return the handler of a characteristic that brings records."""
@@ -80,6 +120,7 @@ class _Transfer:
                 self._stray(found.packet, found.reason)
             else:
                 self.received += 1
+                self.progress.note(found.position)
                 self.held.append(found)
         self.heard.set()
         if not self.reporting:
@@ -142,7 +183,9 @@ class _Transfer:
         """Commit what is held, in batches; contexts that did not come are not waited for any more."""
         if not self.whole:
             unclear = (number for number, one in enumerate(self.held) if self._unclear(one))
-            self.held = self.held[: next(unclear, None)]
+            kept = self.held[: next(unclear, None)]
+            self.progress.whole &= len(kept) == len(self.held)
+            self.held = kept
         while self.held or self.strays:
             self._commit(MAX_BATCH)
 
@@ -153,8 +196,22 @@ class _Transfer:
         positions = [h.position for h in part if h.position is not None]
         self.reached = max([self.reached, *positions])
         readings = [self._reading(held) for held in part]
-        cursor = RecordCursor(sequence=self.reached, count=self.count) if self.reached >= 0 else None
-        self.visit.sink.commit([*readings, *strays], cursor=cursor)
+        self._store([*readings, *strays])
+
+    def _store(self, readings: list[Reading]) -> None:
+        """Commit, and advance the cursor if nothing that is still to come stands before it."""
+        whole = self.progress.whole and not self.held
+        self.advanced = whole or (self.progress.oldest_first and not self.family.unasked)
+        known = self.advanced and self.reached >= 0
+        cursor = RecordCursor(sequence=self.reached, count=self.count) if known else None
+        self.visit.sink.commit(readings, cursor=cursor)
+
+    def end_report(self) -> None:
+        """Commit what waits for nothing, now that all was reported."""
+        self.progress.whole = True
+        self.commit_ready()
+        if not self.advanced and not self.held:
+            self._store([])
 
     def _unclear(self, held: Record) -> bool:
         """Whether it is not known what was measured: only the context would say so."""
@@ -194,13 +251,15 @@ class GattRacp:
             await self._abort(link)
         finally:
             transfer.finish()
+        if transfer.whole:
+            await self._keep_clock(link, visit, transfer)
 
     async def _prepare(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
         """Take the profile's steps (without any: compare the clock), then subscribe to everything."""
 
         async def own(step: SequenceStep) -> None:
             if step.do is StepKind.CLOCK:
-                transfer.comparison = await compare_clock(link, visit)
+                await self._clock(link, visit, transfer)
             elif step.do is StepKind.SUBSCRIBE and step.on is not None:
                 await _listen(link, step.on)
             else:
@@ -208,6 +267,18 @@ class GattRacp:
 
         await take_steps(link, visit.profile.steps or (SequenceStep(do=StepKind.CLOCK),), own)
         await self._subscribe(link, transfer)
+
+    async def _clock(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        if visit.profile.clock.readable:
+            transfer.comparison, transfer.clock_due = await look_at_clock(link, visit)
+        else:
+            transfer.comparison = await compare_clock(link, visit)
+
+    async def _keep_clock(self, link: GattLink, visit: Visit, transfer: _Transfer) -> None:
+        """Set the clock that was found off; a meter that is gone by now is set at another visit."""
+        if transfer.clock_due is not None:
+            with suppress(LinkLost):
+                await set_clock(link, visit, transfer.clock_due)
 
     async def _subscribe(self, link: GattLink, transfer: _Transfer) -> None:
         family, offered = transfer.family, link.characteristics()
@@ -242,7 +313,7 @@ class GattRacp:
             if transfer.received or transfer.count == before.count:
                 return
         transfer.reached = -1
-        visit.sink.commit([_renumbered(visit)])
+        visit.sink.commit([device_event(visit, DeviceEventKind.RECORDS_RENUMBERED)])
         await self._report(link, visit, transfer, transfer.family.report_all())
 
     async def _count(self, link: GattLink, visit: Visit, transfer: _Transfer) -> int:
@@ -255,34 +326,26 @@ class GattRacp:
 
     async def _report(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> None:
         transfer.reporting = True
+        transfer.begin_report()
         answer = await self._ask(link, visit, transfer, request)
-        transfer.commit_ready()
-        transfer.reporting = False
         if answer.count is None and answer.result not in {Result.SUCCESS, Result.NO_RECORDS_FOUND}:
             raise Rejected(f"The meter does not report its records (response code {answer.result}).")
+        transfer.end_report()
+        transfer.reporting = False
 
     async def _ask(self, link: GattLink, visit: Visit, transfer: _Transfer, request: bytes) -> RecordAccess:
         """Send a request and wait for its answer, as long as records keep coming or `first_s` at most."""
         await link.write(CONTROL_POINT, request)
-        closed = asyncio.ensure_future(link.wait_closed())
         answer = asyncio.ensure_future(transfer.answer_to(request))
+        patience = float(visit.profile.records.first_s)
         try:
             seen = -1
             while seen < transfer.received:
                 seen = transfer.received
-                await asyncio.wait(
-                    {answer, closed},
-                    timeout=float(visit.profile.records.first_s),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if answer.done():
+                if await answered(link, answer, patience, _BROKEN_OFF):
                     return answer.result()
-                if closed.done():
-                    closed.result()
-                    raise LinkLost("The meter ended the connection before it had sent all records.")
         finally:
             answer.cancel()
-            closed.cancel()
         raise LinkLost("The meter did not answer on its Record Access Control Point.")
 
     async def _abort(self, link: GattLink) -> None:
@@ -300,13 +363,3 @@ async def _listen(link: GattLink, name: str) -> None:
     """
     if long_uuid(name) in link.characteristics():
         await link.subscribe(long_uuid(name), lambda _data: None)
-
-
-def _renumbered(visit: Visit) -> DeviceEvent:
-    kind = DeviceEventKind.RECORDS_RENUMBERED
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
-        device=visit.device,
-        kind=kind,
-        at=visit.now().utc,
-    )

@@ -14,6 +14,7 @@ from device_drivers.device_time import local_digits
 from device_drivers.driver import Reading, Visit
 from device_drivers.link import AttError, GattLink, LinkLost, uuid16
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
+from device_drivers.silence import answered
 from device_drivers.vendors.microlife import (
     DISCONNECT,
     DONE,
@@ -110,26 +111,17 @@ class _Session:
     async def _answered(self) -> bool:
         """Wait as long as packets keep coming: whether they became an answer."""
         records = self.visit.profile.records
-        closed = asyncio.ensure_future(self.link.wait_closed())
         patience = float(records.first_s)
-        try:
-            while self.answers.empty():
-                heard = asyncio.ensure_future(self.heard.wait())
-                done, _ = await asyncio.wait(
-                    {heard, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-                )
+        gone = "The cuff ended the connection before it had sent its records."
+        while self.answers.empty():
+            heard = asyncio.ensure_future(self.heard.wait())
+            try:
+                if not await answered(self.link, heard, patience, gone):
+                    return not self.answers.empty()
+            finally:
                 heard.cancel()
-                if not self.answers.empty():
-                    break
-                if closed in done:
-                    closed.result()
-                    raise LinkLost("The cuff ended the connection before it had sent its records.")
-                if not done:
-                    return False
-                self.heard.clear()
-                patience = float(records.idle_s)
-        finally:
-            closed.cancel()
+            self.heard.clear()
+            patience = float(records.idle_s)
         return True
 
 

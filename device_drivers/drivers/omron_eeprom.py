@@ -19,8 +19,10 @@ from typing import ClassVar, Final, TypeVar
 from device_drivers.clock_sync import clock_event, clock_zone, compared, must_be_set
 from device_drivers.device_time import ClockComparison, local_digits
 from device_drivers.driver import Reading, Visit
+from device_drivers.events import device_event
 from device_drivers.link import AttError, GattLink, LinkLost
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
+from device_drivers.silence import answered
 from device_drivers.vendors.omron_frames import (
     ANSWER,
     END,
@@ -43,7 +45,6 @@ from device_drivers.vendors.omron_frames import (
 )
 from device_drivers.vendors.omron_map import ClockPlace, OmronMap, RingMark, Slot
 from wire_format.errors import MalformedPacket, Rejected
-from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
@@ -182,20 +183,13 @@ class _Session:
 
     async def _next(self, queue: asyncio.Queue[T]) -> T | None:
         """Return what comes next, None after the profile's `idle_s`; raises when the link is gone."""
-        closed = asyncio.ensure_future(self.link.wait_closed())
         answer = asyncio.ensure_future(queue.get())
         patience = float(self.visit.profile.records.idle_s)
+        gone = "The cuff ended the connection before its records were read."
         try:
-            await asyncio.wait({answer, closed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            if closed.done():
-                closed.result()
-                raise LinkLost("The cuff ended the connection before its records were read.")
-            return None
+            return answer.result() if await answered(self.link, answer, patience, gone) else None
         finally:
             answer.cancel()
-            closed.cancel()
 
 
 class OmronEeprom:
@@ -293,7 +287,7 @@ async def _read(session: _Session) -> RingMark | None:
         await _read_slots(session, map_.new_slots(before.positions, now))
         if before.holds(map_.areas, now, session.seen):
             return RingMark.of(map_.areas, now, session.seen)
-        visit.sink.commit([_renumbered(visit)])
+        visit.sink.commit([device_event(visit, DeviceEventKind.RECORDS_RENUMBERED)])
     await _read_slots(session, map_.every_slot(now or ()))
     return None if now is None else RingMark.of(map_.areas, now, session.seen)
 
@@ -326,24 +320,10 @@ async def _read_slots(session: _Session, slots: Sequence[Slot]) -> None:
         raise Rejected("The cuff refuses to give any of its records.")
 
 
-def _renumbered(visit: Visit) -> DeviceEvent:
-    return _event(visit, DeviceEventKind.RECORDS_RENUMBERED, None, visit.boot_id, visit.number)
-
-
 def _area_refused(visit: Visit, area: int, error: Refused) -> DeviceEvent:
     """Say that a user's records are not given; the same refusal at each visit is one event."""
     detail = f"The records of user {area + 1}: {error}"
-    return _event(visit, DeviceEventKind.VISIT_FAILED, detail, area, error.code)
-
-
-def _event(visit: Visit, kind: DeviceEventKind, detail: str | None, *parts_: object) -> DeviceEvent:
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, *parts_),
-        device=visit.device,
-        kind=kind,
-        at=visit.now().utc,
-        detail=detail,
-    )
+    return device_event(visit, DeviceEventKind.VISIT_FAILED, area, error.code, detail=detail)
 
 
 def _answers(frame: Frame, asked: Frame) -> bool:

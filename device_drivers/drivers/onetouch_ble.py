@@ -2,25 +2,26 @@
 
 A message is 01 (one fragment, all that is needed here) and a frame. The meter answers 81, then its own
 message; that is answered with 81 before anything else is asked. Records are asked for by number, oldest
-first, so that the cursor never passes one that was not read. A number that holds nothing is passed over. The
-clock is read and never set. Nothing is erased.
+first, so that the cursor never passes one that was not read. A number that holds nothing is passed over, and
+asked for again until a later one holds a record. The clock is read and never set. Nothing is erased.
 """
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from device_drivers.clock_sync import clock_zone, compared
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, RecordCursor, Visit
+from device_drivers.events import device_event
 from device_drivers.link import GattLink, LinkLost
 from device_drivers.reader import Reader
 from device_drivers.readings import MAX_BATCH, measurement, undecodable
+from device_drivers.silence import answered
 from device_drivers.vendors.lifescan import LifeScanFrame, VerioRecord, since_2000
 from wire_format.errors import MalformedPacket, Rejected
-from wire_format.identity import derived_id
 from wire_format.measurement import RawPacket
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 COMMAND: Final = "af9df7a2-e595-11e3-96b4-0002a5d5c51b"
 ANSWER: Final = "af9df7a3-e595-11e3-96b4-0002a5d5c51b"
@@ -91,20 +92,14 @@ class _Dialogue:
         return status, payload, packet
 
     async def _answer(self, answer: asyncio.Future[bytes]) -> bytes:
-        closed = asyncio.ensure_future(self.link.wait_closed())
+        patience = float(self.visit.profile.records.first_s)
+        gone = "The meter ended the connection before it had sent all records."
         try:
-            patience = float(self.visit.profile.records.first_s)
-            either: set[asyncio.Future[Any]] = {answer, closed}
-            await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
+            if await answered(self.link, answer, patience, gone):
                 return answer.result()
-            if closed.done():
-                closed.result()
-                raise LinkLost("The meter ended the connection before it had sent all records.")
             raise LinkLost("The meter did not answer.")
         finally:
             self.awaited = None
-            closed.cancel()
 
     async def number(self, command: bytes, length: int) -> int:
         """Ask for a number of `length` bytes; raises `Rejected` if the meter gives none."""
@@ -134,9 +129,9 @@ class _Transfer:
         if status == DONE:
             dialogue.ordinal += 1
             self.held.append(self._reading(number, payload, packet))
+            self.reached = number
         elif status != EMPTY:
             raise Rejected(_REFUSED.get(status, f"The meter refuses, with status 0x{status:02X}."))
-        self.reached = number
         if len(self.held) + MAX_LOST >= MAX_BATCH:
             self.commit()
 
@@ -187,7 +182,7 @@ class OneTouchBle:
         # Firmware numbers from 0 or from 1: one number more is asked for than there are records.
         first = max(0, transfer.top - count)
         if before is not None and transfer.top < before.count:
-            visit.sink.commit([_renumbered(visit)])
+            visit.sink.commit([device_event(visit, DeviceEventKind.RECORDS_RENUMBERED)])
         elif before is not None:
             transfer.reached = before.sequence
             first = max(first, before.sequence + 1)
@@ -200,13 +195,3 @@ class OneTouchBle:
         before = visit.now()
         shown = since_2000(await dialogue.number(READ_CLOCK, 4))
         return compared(shown, before, visit.now(), clock_zone(visit))
-
-
-def _renumbered(visit: Visit) -> DeviceEvent:
-    kind = DeviceEventKind.RECORDS_RENUMBERED
-    return DeviceEvent(
-        event_id=derived_id("device_event", kind, visit.device.device_id, visit.boot_id, visit.number),
-        device=visit.device,
-        kind=kind,
-        at=visit.now().utc,
-    )

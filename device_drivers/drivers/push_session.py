@@ -15,12 +15,12 @@ from device_drivers.decoding import join
 from device_drivers.decoding_streams import STREAMS
 from device_drivers.device_time import ClockComparison
 from device_drivers.driver import Reading, Visit
+from device_drivers.events import device_event
 from device_drivers.profile import Decode
 from device_drivers.readings import decode_packet, measurement, undecodable
 from wire_format.errors import MalformedPacket
-from wire_format.identity import derived_id
 from wire_format.measurement import Absent, RawPacket, Remark
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEventKind
 
 _NS: Final = 1_000_000_000
 
@@ -125,6 +125,13 @@ class PushSession:
             self.visit.sink.commit(readings)
         self.heard.set()
 
+    def next_person(self) -> None:
+        """Forget halves of what was measured so far: what comes now is another person's."""
+        self._partner.forget()
+        lost = self.give_up_partial()
+        if lost:
+            self.visit.sink.commit(lost)
+
     def finish(self) -> None:
         """Commit what is left at the end of the visit, and say how a stream was thinned."""
         rest = [*self.give_up_partial(), *self._thinned()]
@@ -188,15 +195,5 @@ class PushSession:
         visit, stream = self.visit, self.stream
         if stream.heard == stream.kept:
             return []
-        kind = DeviceEventKind.STREAM_THINNED
-        return [
-            DeviceEvent(
-                event_id=derived_id(
-                    "device_event", kind, visit.device.device_id, visit.boot_id, visit.number
-                ),
-                device=visit.device,
-                kind=kind,
-                at=visit.now().utc,
-                detail=f"{stream.heard} readings were heard, {stream.kept} kept: one in {stream.every_s} s.",
-            )
-        ]
+        detail = f"{stream.heard} readings were heard, {stream.kept} kept: one in {stream.every_s} s."
+        return [device_event(visit, DeviceEventKind.STREAM_THINNED, detail=detail)]

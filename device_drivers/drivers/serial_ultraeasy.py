@@ -19,15 +19,9 @@ from device_drivers.information import Information
 from device_drivers.link import SerialLink
 from device_drivers.profile import DeviceProfile
 from device_drivers.serial_dialogue import Dialogue, Refused, SerialProtocol
-from device_drivers.serial_layouts.lifescan import (
-    STX,
-    LifeScanFrame,
-    Link,
-    UltraEasyRecord,
-    clock_digits,
-    clock_seconds,
-)
+from device_drivers.serial_layouts.lifescan import Link, UltraEasyRecord, clock_digits, clock_seconds
 from device_drivers.stored_records import StoredRecords
+from device_drivers.vendors.lifescan import STX, LifeScanFrame
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import GlucoseContext
 from wire_format.nomenclature import Quantity

@@ -1,9 +1,5 @@
-"""LifeScan's binary frames, and what an UltraEasy says in them.
+"""What an UltraEasy says in LifeScan's frames (`vendors.lifescan`), and how its link counts them."""
 
-Frame: STX 02, length of the whole, link control, message, ETX 03, CRC-16-CCITT (seed FFFF) little-endian.
-"""
-
-import binascii
 import datetime as dt
 from dataclasses import dataclass
 from enum import IntFlag
@@ -14,11 +10,6 @@ from device_drivers.reader import Reader
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import Absent, Component
 from wire_format.nomenclature import Term, Unit
-
-STX: Final = 0x02
-ETX: Final = 0x03
-EMPTY: Final = 6
-"""Bytes of a frame without a message."""
 
 LOW: Final = 0xFFFE
 HIGH: Final = 0xFFFF
@@ -33,32 +24,6 @@ class Link(IntFlag):
     ACKNOWLEDGE = 0x04
     DISCONNECT = 0x08
     MORE = 0x10
-
-
-def crc(data: bytes) -> int:
-    """Return CRC-16-CCITT with seed FFFF."""
-    return binascii.crc_hqx(data, 0xFFFF)
-
-
-@dataclass(frozen=True, slots=True)
-class LifeScanFrame:
-    """One frame. An acknowledgement and a disconnection have no message."""
-
-    link: int
-    message: bytes = b""
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Decode a whole frame; raises `MalformedPacket` if its length, its end or its CRC is wrong."""
-        if len(data) < EMPTY or data[0] != STX or data[1] != len(data) or data[-3] != ETX:
-            raise MalformedPacket(f"LifeScan frame: {len(data)} bytes that are not framed as one.")
-        if crc(data[:-2]) != int.from_bytes(data[-2:], "little"):
-            raise MalformedPacket("LifeScan frame: the checksum is wrong.")
-        return cls(data[2], bytes(data[3:-3]))
-
-    def __bytes__(self) -> bytes:
-        body = bytes([STX, EMPTY + len(self.message), self.link]) + self.message + bytes([ETX])
-        return body + crc(body).to_bytes(2, "little")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def crc16(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LifeScanFrame:
-    """One frame; the message begins with the meter's command prefix, where it has one."""
+    """One frame; an acknowledgement and a disconnection have no message."""
 
     link: int
     message: bytes = b""
@@ -41,12 +41,12 @@ class LifeScanFrame:
     def from_bytes(cls, data: bytes) -> Self:
         """Decode a whole frame; raises `MalformedPacket` for a wrong length, delimiter or CRC."""
         if len(data) < OVERHEAD or data[0] != STX or data[1] != len(data):
-            raise MalformedPacket(f"LifeScan: {len(data)} bytes are not the frame that their head says.")
+            raise MalformedPacket(f"LifeScan frame: {len(data)} bytes, not framed as their head says.")
         if data[-_CRC - 1] != ETX:
-            raise MalformedPacket("LifeScan: the frame does not end with 03 and a CRC.")
+            raise MalformedPacket("LifeScan frame: it does not end with 03 and a checksum.")
         if crc16(data[:-_CRC]) != int.from_bytes(data[-_CRC:], "little"):
-            raise MalformedPacket("LifeScan: the CRC is not that of the frame.")
-        return cls(data[2], data[3 : -_CRC - 1])
+            raise MalformedPacket("LifeScan frame: the checksum is wrong.")
+        return cls(data[2], bytes(data[3 : -_CRC - 1]))
 
     def __bytes__(self) -> bytes:
         head = bytes([STX, len(self.message) + OVERHEAD, self.link]) + self.message + bytes([ETX])

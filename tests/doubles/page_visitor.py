@@ -18,8 +18,8 @@ from cloud_bridge.api.room import Page
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
 from tests.doubles.bridge_home import SealingHome
-from tests.doubles.bridge_readings import blood_pressure
-from wire_format.measurement import Remark
+from tests.doubles.bridge_readings import blood_pressure, glucose, weight
+from wire_format.measurement import Absent, Remark
 from wire_format.nomenclature import Unit
 
 HOST = "127.0.0.1:8600"
@@ -51,6 +51,22 @@ def fill(desk: BridgeDesk) -> None:
         desk.receive(home, home.seal(told(m)))
     desk.receive(home, home.seal(told(blood_pressure("185", "99", minutes=18), "p-2")))
     desk.receive(home, home.seal([blood_pressure("190", "101", minutes=21)]))
+
+
+def fill_other_programmes(desk: BridgeDesk) -> None:
+    """Somebody with a meter and a scale: a low, a gain of weight that came late, and what rules refuse."""
+    home = SealingHome()
+    desk.join("patient-1", "diabetes", "heart_failure")
+    for m in (
+        glucose("2.6", minutes=1),
+        glucose(Absent.BELOW_RANGE, minutes=200, unit=Unit.MG_PER_DL),
+        glucose("5.0", minutes=2, control=True),
+        glucose("60", minutes=3, remarks=(Remark.IMPLAUSIBLE,)),
+        weight("80.0", minutes=-5 * 1440),
+        weight("83.0", minutes=-3 * 1440),
+    ):
+        desk.now = max(desk.now, m.time.received_at)
+        desk.receive(home, home.seal(told(m)))
 
 
 class Visitor:

@@ -98,7 +98,7 @@ def test_a_conforming_cuff_is_two_files_and_no_other_is_touched(tree: Path) -> N
     replayed = run(tree, f".venv/bin/edge-agent replay {capture}")
     assert "systolic is '192 mm[Hg]', not '193 mm[Hg]'" in replayed.stderr
     assert replayed.returncode == 1
-    suite = run(tree, ".venv/bin/python -m pytest -q tests/conformance -k acme/cuff_200")
+    suite = run(tree, ".venv/bin/python -m pytest -q tests/conformance/test_profiles.py -k acme/cuff_200")
     assert (suite.returncode, "test_a_session_gives_what_it_expects" in suite.stdout) == (1, True)
     capture.write_text(right)
 
@@ -115,7 +115,7 @@ def test_a_device_that_needs_code_is_a_profile_a_file_and_a_row(tree: Path) -> N
     driver = tree / "device_drivers" / "drivers" / "acme_dot.py"
     right = driver.read_text()
     driver.write_text(right.replace('"big"', '"little"'))
-    suite = run(tree, ".venv/bin/python -m pytest -q tests/conformance -k acme/dot")
+    suite = run(tree, ".venv/bin/python -m pytest -q tests/conformance/test_profiles.py -k acme/dot")
     assert (suite.returncode, "test_a_session_gives_what_it_expects" in suite.stdout) == (1, True)
     driver.write_text(right)
 

@@ -145,6 +145,18 @@ async def test_an_adapter_that_is_off_is_switched_on(tmp_path: Path) -> None:
         await until(lambda: home.events() == BACK)
 
 
+async def test_an_adapter_that_was_off_for_a_moment_scans_anew(tmp_path: Path) -> None:
+    async with gateway(tmp_path, cuff(advertises=False), **ours()) as home:
+        await until(lambda: home.bluez.discovering)
+        keeper = home.keeper()
+        keeper.every_s = 3600  # it looks too seldom to see this
+        await asyncio.sleep(0.5)
+        (adapter,) = await keeper.bluez.adapters()
+        for on in (False, True):
+            await keeper.bluez.power(adapter, on=on)
+        await until(lambda: home.bluez.discovering)
+
+
 async def test_an_adapter_that_answers_in_progress_for_ever_is_power_cycled(tmp_path: Path) -> None:
     bluez = FakeBluez(cuff())
     bluez.adapter.wedged = True

@@ -33,8 +33,9 @@ async def test_a_bundle_is_used_and_a_bad_one_is_refused(tmp_path: Path) -> None
         await eventually(lambda: len(one.measurements()) == 1)
         await one.agent.stop()
         write_public(tmp_path / "publisher.pub", keys.public)
-        with (tmp_path / "agent.toml").open("a") as file:
-            file.write(f'[profiles]\nkey = "{tmp_path}/publisher.pub"\n')
+        config = tmp_path / "agent.toml"
+        key = f'[profiles]\nkey = "{tmp_path}/publisher.pub"\n'
+        config.write_text(config.read_text().replace("[profiles]\n", key))
         incoming.parent.mkdir()
         incoming.write_bytes(bundle)
         await one.agent.start()

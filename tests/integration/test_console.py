@@ -14,7 +14,7 @@ from cloud_bridge.api.session import COOKIE
 from cloud_bridge.console.language import chosen, language
 from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
 from cloud_bridge.store.base import ClaimedDelivery
-from tests.doubles.page_visitor import HOST, visitor
+from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
 
 # --- coming in ---
 
@@ -164,6 +164,31 @@ async def test_it_is_a_queue_of_people(tmp_path: Path) -> None:
         assert page.count("<circle") == 30
         one.later(hours=1)
         assert "overdue" in await one.inbox()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_it_shows_every_programme_what_came_late_and_what_was_refused(
+    tmp_path: Path, language: str
+) -> None:
+    async with visitor(tmp_path, filled=False) as one:
+        fill_other_programmes(one.desk)
+        page = (await one.enter(language)).text
+        said = {
+            "en": (
+                "Very low glucose: 2.6 mmol/L (&lt;3.0)",
+                "Very low glucose: LO mg/dL (&lt;54)",
+                "Weight rose by 3.0 kg within 2 days, to 83.0 kg (received late)",
+                "received late</span>",
+                "not used by rules: control solution",
+                "not used by rules: implausible",
+                "<td>glucose</td><td>LO mg/dL</td>",
+                "<td>weight</td><td>83.0 kg</td>",
+            ),
+            "zh": ("血糖过低\uff1aLO mg/dL", "体重 2 天内增加 3.0 kg", "延迟收到", "未用于规则\uff1a质控液"),
+        }[language]
+        assert [sentence for sentence in said if sentence not in page] == []
+        assert "<svg" not in page  # there is no blood pressure to draw
+        assert len(re.findall(r'<section class="item ', page)) == 3
 
 
 async def test_an_empty_inbox_says_so(tmp_path: Path) -> None:

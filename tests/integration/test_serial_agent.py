@@ -1,11 +1,14 @@
 """The agent as a process of its own, a virtual home with a meter on a cable, a broker and a hospital."""
 
+import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from device_drivers.capture import Kind, parse_capture
 from service_kit.key_files import write_private
 from tests.doubles.edge_hospital import GATEWAY, SITE, Hospital, eventually
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
@@ -134,3 +137,40 @@ async def test_a_meter_on_a_cable_reaches_the_hospital_once_and_rightly_dated(tm
         assert people == {"p-1"}
         assert "ABC123DEY" not in agent.log.read_text()
     assert f"meter: {tmp_path}/meter.tty" in (tmp_path / "devices.log").read_text()
+
+
+def another_path(port: Path) -> Path:
+    """Another path to the same port, as /dev/serial/by-id has."""
+    path = port.with_name("again.tty")
+    path.symlink_to(port.resolve())
+    return path
+
+
+async def test_a_visit_to_a_cable_becomes_a_capture_without_the_meters_number(tmp_path: Path) -> None:
+    async with street(tmp_path) as (home, hospital, agent):
+        await home.ask("measure", device="meter", values={"mg_dl": "104"})
+        await eventually(lambda: any(isinstance(item, Measurement) for item in hospital.items()))
+        await agent.stop()
+        port = another_path(tmp_path / "meter.tty")
+        to = tmp_path / "it.capture.json"
+        run = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge_agent.cli", "record", str(port), "--to", str(to), "--within", "60",
+            "--config", f"{tmp_path}/agent.toml",
+            env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/no-bus"},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            out, err = await asyncio.wait_for(run.communicate(), 100)
+        finally:
+            if run.returncode is None:
+                run.kill()
+                await run.wait()
+        assert run.returncode == 0, err.decode()
+    said, capture = json.loads(out), parse_capture("it", to.read_bytes())
+    assert (said["profile"], capture.profile) == ("lifescan/onetouch_ultra2",) * 2
+    kinds = {event.kind for event in capture.sessions[0].exchange}
+    assert kinds == {Kind.SENT, Kind.RECEIVED}
+    assert "serial number" in said["left_out"]
+    assert b"ABC123DEY".hex() not in to.read_text()
+    # Its number is in lines with a sum, which does not hold without it: that is said.
+    assert any("changes what the driver reads" in remark for remark in said["remarks"])

@@ -1,6 +1,8 @@
 """Each kind of virtual device through the whole of it: radio, agent, broker, bridge, FHIR server."""
 
+import asyncio
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from wire_format.nomenclature import Quantity, Term
 from wire_format.statements import DeviceEventKind
 
 CODE = 3752
+PASSKEY = 123_456
 VALUES: dict[str, dict[str, str]] = {
     "enhanced_cuff": {"systolic": "131", "diastolic": "84", "pulse": "71"},
     "continuous_oximeter": {"saturation": "96", "pulse": "72"},
@@ -94,7 +97,17 @@ async def test_a_wrong_code_gives_nothing_and_says_what_to_do(
 
 
 def beurer() -> DeviceEntry:
-    return device(1, "beurer_scale").model_copy(update={"name": "BF788"})
+    """A scale that shows a passkey."""
+    habits = {"name": "BF788", "pairing": "passkey_display", "passkey": PASSKEY}
+    return device(1, "beurer_scale").model_copy(update=habits)
+
+
+async def pair(lab: Lab, scale: DeviceEntry) -> None:
+    """Do what an installer does who reads the digits off the scale."""
+    words = ["--address", scale.address, "--person", scale.person, "--slot", "2", "--passkey", str(PASSKEY)]
+    command = [sys.executable, "-m", "edge_agent.cli", "pair", "--yes", "--json", *words]
+    done = await asyncio.create_subprocess_exec(*command, "--config", str(lab.folder / "agent.toml"))
+    assert await done.wait() == 0
 
 
 @pytest.mark.timeout(240)
@@ -103,14 +116,16 @@ async def test_a_beurer_scale_composes_after_its_profile_was_confirmed_and_uncha
 ) -> None:
     scenario = Scenario(title="A scale of a maker's own ways", seed=1, devices=(beurer(),))
     async with Lab(tmp_path_factory.mktemp("b"), scenario) as lab:
+        await lab.home.ask("measure", device="beurer_scale", values={"weight": "79.800", "fat": "24.2"})
+        await pair(lab, scenario.devices[0])
         for weight in ("79.960", "80.100"):
             values = {"weight": weight, "fat": "24.3" if weight == "79.960" else "24.4"}
             await lab.home.ask("measure", device="beurer_scale", values=values)
-        await lab.until(lambda: len(stored_readings(lab.database)) >= 4, "all are stored", 60)
+        await lab.until(lambda: len(stored_readings(lab.database)) >= 6, "all are stored", 60)
         stored, ledger = stored_readings(lab.database), await lab.home.ask("ledger")
         assert compare(ledger, stored, scenario.devices) == Difference((), (), (), ())
         bodies = [m for m in (s.measurement for s in stored) if m.quantity is Quantity.BODY_COMPOSITION]
-        assert sorted(numbers(m)[Term.BODY_FAT] for m in bodies) == ["24.3", "24.4"]
+        assert sorted(numbers(m)[Term.BODY_FAT] for m in bodies) == ["24.2", "24.3", "24.4"]
         weights = {
             s.measurement.time.stated for s in stored if s.measurement.quantity is Quantity.BODY_WEIGHT
         }

@@ -18,8 +18,10 @@ from device_drivers.catalogue import Catalogue
 from edge_agent.ble_link import BleRadio
 from edge_agent.clock import GatewayClock, vouched
 from edge_agent.config import DeviceSection, Visits
+from edge_agent.nearby import Nearby
 from edge_agent.outbox import Outbox
 from edge_agent.pairing import Devices
+from edge_agent.pairing_desk import Order, PairingDesk
 from edge_agent.scanner import Scanner
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import nobody
@@ -55,7 +57,24 @@ person = "p-1"
 clock_absent = {clock_absent}
 closes_after_s = 0.2
 advertises_s = {advertises_s}
+pairing = "{pairing}"
+passkey = 271828
 """
+SHOW_DIGITS = ("caresens", "verio_flex")
+"""Whoever installs one of these reads its passkey off it."""
+
+
+class Installer:
+    """Types the digits; nothing else is asked for by these devices."""
+
+    async def passkey(self) -> int | None:
+        return 271_828
+
+    async def same(self, shown: int) -> bool:
+        raise AssertionError(f"nothing was to be compared, not {shown}")
+
+    async def show(self, passkey: int) -> None:
+        raise AssertionError(f"nothing was to be shown, not {passkey}")
 
 
 @dataclass
@@ -133,7 +152,8 @@ async def street(
     begins_at = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=10)).isoformat(timespec="seconds")
     said = {"kind": kind, "name": name, "address": ADDRESS, "begins_at": begins_at}
     absent = str(clock_absent).lower()
-    text = DEVICE.format(**said, clock_absent=absent, advertises_s=float(advertises_s))
+    pairing = "passkey_display" if kind in SHOW_DIGITS else "just_works"
+    text = DEVICE.format(**said, clock_absent=absent, advertises_s=float(advertises_s), pairing=pairing)
     (folder / "scenario.toml").write_text(text)
 
     async def ready() -> bool:
@@ -150,7 +170,7 @@ async def street(
     radio = await VirtualRadio.open(f"unix:{folder / 'radio'}", folder / "bonds.json")
     home = agent_home(folder, key)
     try:
-        async with listening(home, radio):
+        async with listening(home, radio, paired=kind in SHOW_DIGITS):
             yield Street(control, home.outbox)
     finally:
         home.outbox.close()
@@ -160,8 +180,8 @@ async def street(
 
 
 @asynccontextmanager
-async def listening(home: Home, radio: VirtualRadio) -> AsyncIterator[None]:
-    """The agent's scanner and visitor, on the virtual radio."""
+async def listening(home: Home, radio: VirtualRadio, *, paired: bool) -> AsyncIterator[None]:
+    """The agent's scanner and visitor, on the virtual radio, and somebody who pairs what is first heard."""
     running: set[asyncio.Task[None]] = set()
 
     def spawn(work: Any) -> object:
@@ -170,9 +190,24 @@ async def listening(home: Home, radio: VirtualRadio) -> AsyncIterator[None]:
         task.add_done_callback(running.discard)
         return task
 
-    scanner = Scanner(radio.scanner, silent())
-    scanner.heard = Visitor(home, BleRadio(radio.client, scanner, 20), spawn).heard
+    scanner, nearby = Scanner(radio.scanner, silent()), Nearby()
+    ble = BleRadio(radio.client, scanner, 20, radio)
+    visitor = Visitor(home, ble, spawn)
+    desk = PairingDesk(home, ble, visitor, nearby, 20)
+
+    def heard(sighting: Any, handle: object) -> None:
+        nearby.heard(sighting, handle)
+        visitor.heard(sighting, handle)
+
+    async def pair() -> None:
+        while not desk.offers():  # noqa: ASYNC110 - heard by the radio, some time
+            await asyncio.sleep(0.05)
+        await desk.pair(Order(ADDRESS, "p-1"), Installer())
+
+    scanner.heard = heard
     spawn(scanner.run())
+    if paired:
+        spawn(pair())
     try:
         yield
     finally:
@@ -306,7 +341,7 @@ async def test_a_ketone_travels_as_a_ketone(tmp_path: Path) -> None:
             (Term.KETONE, Decimal("0.6"), Unit.MMOL_PER_L)
         ]
         told = [item.kind for item in one.items() if isinstance(item, DeviceEvent)]
-        assert told == [DeviceEventKind.CLOCK_SET]
+        assert told == [DeviceEventKind.PAIRED, DeviceEventKind.CLOCK_SET]
 
 
 async def test_a_verio_has_each_of_its_answers_acknowledged(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_the_histories_reach_every_rule() -> None:
     """A law that nothing is tried on would hold for ever: each rule finds something in some history."""
     silent = {f"{one.programme}:{one.id}" for one in every_rule()}
 
-    @settings(SOME, max_examples=300, derandomize=True)
+    @settings(SOME, max_examples=800, derandomize=True)
     @given(readings=HISTORIES)
     def look(readings: list[Reading]) -> None:
         for one in every_rule():

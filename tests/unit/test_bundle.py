@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from typer.testing import CliRunner
@@ -233,14 +233,42 @@ class PowerCutError(BaseException):
     """The machine is off from here on."""
 
 
+class Torn:
+    """A file that is written by half when the power goes."""
+
+    def __init__(self, file: Any, left: list[int]) -> None:
+        self.file, self.left = file, left
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        if self.left[0] == 0:
+            self.file.write(data[: len(data) // 2])
+            self.file.flush()
+            raise PowerCutError
+        self.left[0] -= 1
+        self.file.write(data)
+
+
+def torn(real: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
+    return lambda *args, **how: Torn(real(*args, **how), left)
+
+
 def test_a_power_cut_at_any_step_leaves_the_old_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = set()
+    seen, old, new = set(), made(3), narrower(4)
     for step in range(40):
         folder = tmp_path / str(step)
-        in_use(folder, made(3))
-        put(folder, INCOMING, narrower(4))
+        in_use(folder, old)
+        put(folder, INCOMING, new)
         left = [step]
 
         def cut(real: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
@@ -261,9 +289,12 @@ def test_a_power_cut_at_any_step_leaves_the_old_or_the_new_one(
                 (Path, "unlink"),
             ):
                 patched.setattr(where, name, cut(getattr(where, name), left))
+            for where, name in ((os, "fdopen"), (Path, "open")):
+                patched.setattr(where, name, torn(getattr(where, name), left))
             with suppress(PowerCutError):
                 Shelf(folder, KEY.public).catalogue()
         seen.add((version_in_use(folder), left[0] > 0))
+        assert (folder / CURRENT).read_bytes() in {old, new}
         after = Shelf(folder, KEY.public)
         assert len(after.catalogue().profiles) == 1
         assert (version_in_use(folder), after.refusals) == (4, [])

@@ -11,8 +11,10 @@ from device_drivers.driver import GatewayTime
 from device_drivers.link import LinkLost, uuid16
 from device_drivers.profile import DeviceProfile, parse_profile
 from device_drivers.replay import GattReplay
+from edge_agent.config import DeviceSection
 from wire_format.errors import Misconfigured
 from wire_format.measurement import Measurement
+from wire_format.nomenclature import Quantity
 from wire_format.statements import DeviceEvent, DeviceEventKind, Undecodable
 
 from gatt_link import Kept, visit_of
@@ -202,6 +204,21 @@ def test_a_composition_takes_the_time_of_its_own_weight_only() -> None:
     assert sum(isinstance(r, Undecodable) for r in sink.readings) == 1
 
 
+def test_a_composition_of_one_person_never_takes_the_weight_of_another() -> None:
+    composition = "9803f300962389014042fa2f550f"
+    sink, _, ended = run(
+        {1: 2520, 3: 77},
+        *asked(3, 77),
+        one(Kind.NOTIFY, "2A9D", WEIGHT.replace("01ee00", "03ee00")),
+        *asked(1, 2520),
+        one(Kind.NOTIFY, "2A9C", composition),  # its own weight was lost
+        profile=PROFILES["beurer/bf720"],
+    )
+    assert ended is None
+    told = [(m.quantity, m.user) for m in sink.readings if isinstance(m, Measurement)]
+    assert told == [(Quantity.BODY_WEIGHT, 3), (Quantity.BODY_COMPOSITION, None)]
+
+
 def test_a_list_that_never_ends_is_not_waited_for() -> None:
     sink, _, ended = run(
         {1: 2520},
@@ -212,3 +229,18 @@ def test_a_list_that_never_ends_is_not_waited_for() -> None:
     )
     assert isinstance(ended, ConsentRefused)
     assert [kind for kind, _ in events(sink)] == [DeviceEventKind.CONSENT_REFUSED]
+
+
+def test_neither_code_nor_key_is_shown_where_a_visit_or_a_section_is() -> None:
+    visit = visit_of(
+        PLAIN, Kept(), lambda: GatewayTime(NOW, 50, 1), consents={1: 4711}, bind_key=b"\xab" * 16
+    )
+    section = DeviceSection.model_validate(
+        {"address": "C0:49:5F:00:00:01", "person": "p-1", "since": NOW, "slot": 1}
+        | {"consent_code": 4711, "bind_key": "ab" * 16}
+    )
+    shown = f"{visit!r} {section!r}"
+    assert "C0:49:5F:00:00:01" in shown
+    assert "4711" not in shown
+    assert "abab" not in shown
+    assert "xab" not in shown

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from device_drivers.information import Information
 from device_drivers.link import LinkLost, uuid16
 from device_drivers.profile import DeviceProfile, long_uuid
 from edge_agent.bond_doctor import LinkFailed, Sign
 from edge_agent.config import Adoption, Visits
 from edge_agent.outbox import Limits
-from edge_agent.pairing import Devices
+from edge_agent.pairing import Devices, KnownDevice, identity_of
 from edge_agent.visit import SILENCE_S
 from tests.doubles.edge_home import ADDRESS, PRESSURE, named
 from tests.doubles.edge_radio import ScriptedLink, ScriptedRadio
+from tests.doubles.edge_readings import NOON
 from tests.doubles.edge_visitor import CUFF, IDENTITY, attempts, bench, cuff
 from wire_format.errors import Misconfigured
 from wire_format.measurement import Measurement
@@ -212,3 +214,16 @@ async def test_busy_answers_are_counted_in_a_row(tmp_path: Path) -> None:
     radio.device = lambda: LinkLost("gone")
     await attempts(one, 1)
     assert one.visitor.busy == 0
+
+
+async def test_a_device_that_was_met_is_approached_as_the_model_that_it_is(tmp_path: Path) -> None:
+    one = bench(tmp_path, ScriptedRadio(ScriptedLink), enabled=["omron/hem_7380t1"])
+    omron = replace(CUFF, services=frozenset({uuid16(0xFE4A)}), name=None)
+    await one.hear(omron)
+    assert one.radio.asked[-1].first  # a guess, among those that the configuration names
+    said = Information("OMRON", "HEM-7142T2", "S", None, None)
+    identity = identity_of(said, ADDRESS, one.home.catalogue.named("omron/hem_7142t2"))
+    one.home.devices.known[ADDRESS] = KnownDevice(address=ADDRESS, identity=identity, adopted_at=NOON)
+    one.now[0] += 400
+    await one.hear(omron)
+    assert [approach.first for approach in one.radio.asked] == [True, False]  # its own keeps the bond

@@ -9,7 +9,8 @@ from device_drivers.catalogue import Catalogue, driver_of
 from device_drivers.device_time import local_digits
 from device_drivers.driver import GatewayTime, RecordCursor
 from device_drivers.link import LinkLost
-from device_drivers.profile import DeviceProfile
+from device_drivers.profile import DeviceProfile, long_uuid
+from device_drivers.quantities.current_time import CurrentTime
 from wire_format.measurement import GlucoseContext, Measurement
 from wire_format.statements import DeviceEvent, Undecodable
 
@@ -108,3 +109,38 @@ async def test_broken_records_contexts_and_answers_are_kept() -> None:
     kept = [r for r in sink.readings if isinstance(r, Undecodable)]
     assert [(u.raw.source, u.raw.data) for u in kept] == packets[:4]
     assert len(measured(sink)) == 1
+
+
+def last_cursor(sink: Kept) -> RecordCursor | None:
+    return next((cursor for cursor in reversed(sink.cursors) if cursor), None)
+
+
+@pytest.mark.parametrize("count", [4, 50, 120])
+async def test_a_meter_that_sends_the_newest_first_and_breaks_off_loses_nothing(count: int) -> None:
+    newest_first = list(reversed(records(count)))
+    for broken in (2, 3, count, 2 * count - 1, 2 * count, 2 * count + 1):
+        first = await collect("standard/glucose", ScriptedDevice(records=newest_first, break_after=broken))
+        again = await collect("standard/glucose", ScriptedDevice(records=newest_first), last_cursor(first))
+        assert {*sequences(first), *sequences(again)} == set(range(1, count + 1))
+        assert last_cursor(again) == RecordCursor(sequence=count, count=count)
+        assert (
+            sequences(
+                await collect("standard/glucose", ScriptedDevice(records=records(count)), last_cursor(again))
+            )
+            == []
+        )
+
+
+async def test_a_clock_is_set_only_when_every_record_is_committed() -> None:
+    """A record that is left for the next visit is still dated by the clock under which it was stored."""
+    hour_slow = local_digits(NOW, 480) - dt.timedelta(hours=1)
+    clock = {long_uuid("2A2B"): bytes(CurrentTime.of(hour_slow))}
+    broken = ScriptedDevice(records=records(4), values=dict(clock), break_after=4)
+    first = await collect("standard/glucose", broken)
+    assert [name for name, _ in broken.written if name == long_uuid("2A2B")] == []
+    assert [r for r in first.readings if isinstance(r, DeviceEvent)] == []
+    whole = ScriptedDevice(records=records(4), values=dict(clock))
+    again = await collect("standard/glucose", whole, last_cursor(first))
+    assert {m.time.clock_offset_ms for m in measured(again)} == {-3_600_000}
+    assert [name for name, _ in whole.written][-1] == long_uuid("2A2B")
+    assert isinstance(again.readings[-1], DeviceEvent)

@@ -117,6 +117,16 @@ def test_a_verio_is_asked_for_each_record_and_only_for_newer_ones() -> None:
     assert measured(nothing) == []
 
 
+def test_a_number_that_held_nothing_yet_is_asked_for_again() -> None:
+    # Firmware that numbers from 0 and says how many it has had: the highest number is the next one's.
+    three = {number: verio_record(number) for number in range(3)}
+    sink, _, _ = visited(VERIO, lambda: Verio(three, top=3, count=3))
+    assert numbers(sink) == [0, 1, 2]
+    four = three | {3: verio_record(3)}
+    again, _, _ = visited(VERIO, lambda: Verio(four, top=4, count=4), cursor=sink.cursors[-1])
+    assert numbers(again) == [3]
+
+
 def test_a_verio_that_is_switched_off_in_between_goes_on_where_it_was() -> None:
     sink, ended, _ = visited(VERIO, lambda: Verio(THREE, break_after=5))
     assert isinstance(ended, LinkLost)

@@ -9,7 +9,7 @@ from device_drivers.catalogue import Catalogue, driver_of
 from device_drivers.date_time import DateTime
 from device_drivers.driver import GatewayTime, RecordCursor
 from device_drivers.elapsed_time import EPOCH_2000, ElapsedTime
-from device_drivers.link import uuid16
+from device_drivers.link import LinkLost, uuid16
 from device_drivers.medfloat import MedFloat
 from device_drivers.profile import DeviceProfile
 from device_drivers.quantities.continuous_glucose import CgmMeasurement, SessionStart
@@ -34,8 +34,10 @@ def one(kind: Kind, on: str, data: bytes | str | None = None) -> Exchange:
     return Exchange.model_validate({"kind": kind, "on": on, "hex": text})
 
 
-def run(name: str, *exchange: Exchange, cursor: RecordCursor | None = None) -> tuple[Kept, GattReplay]:
-    sink = Kept()
+def run(
+    name: str, *exchange: Exchange, cursor: RecordCursor | None = None, sink: Kept | None = None
+) -> tuple[Kept, GattReplay]:
+    sink = sink or Kept()
     session = Session(id="s", origin=Origin.SYNTHETIC, source="made up", exchange=exchange)
 
     async def visit() -> GattReplay:
@@ -121,6 +123,21 @@ def test_a_live_value_beside_the_stored_ones_is_no_stored_one_and_bad_records_ar
     )
     assert [m.remarks for m in measured(sink)] == [(), ()]
     assert [r.raw.data for r in sink.readings if isinstance(r, Undecodable)] == [broken, b""]
+
+
+def test_a_live_value_before_the_stored_ones_were_read_moves_no_cursor() -> None:
+    sink = Kept()
+    with pytest.raises(LinkLost):
+        run(
+            "standard/continuous_glucose",
+            started(),
+            one(Kind.WRITE, "2A52", "0401"),
+            one(Kind.NOTIFY, "2AA7", sugar(500)),
+            Exchange(kind=Kind.CLOSED),
+            sink=sink,
+        )
+    assert len(measured(sink)) == 1
+    assert sink.cursors == [None]
 
 
 @pytest.mark.parametrize(("quarters", "minutes"), [(32, 480), (4, 60), (-128, 480)])

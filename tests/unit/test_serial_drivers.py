@@ -19,9 +19,10 @@ from device_drivers.drivers import (
 from device_drivers.information import Information
 from device_drivers.serial_dialogue import NoAnswer, Refused
 from device_drivers.serial_layouts.codefree import CodeFreeFrame
-from device_drivers.serial_layouts.lifescan import LifeScanFrame, Link
+from device_drivers.serial_layouts.lifescan import Link
 from device_drivers.serial_layouts.taidoc import TaiDocFrame, TaiDocResult
 from device_drivers.serial_layouts.ultra2 import Ultra2Line
+from device_drivers.vendors.lifescan import LifeScanFrame
 from tests.doubles.direct_link import PROFILES, Direct, Outcome, once
 from tests.doubles.serial_street import METERS, NOON, memory, meter
 from virtual_home.serial.codefree import CodeFreeMeter

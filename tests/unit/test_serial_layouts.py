@@ -12,11 +12,9 @@ from device_drivers.date_time import DateTime
 from device_drivers.serial_layouts.codefree import CodeFreeCount, CodeFreeFrame, CodeFreeRecord
 from device_drivers.serial_layouts.freestyle import FreeStyleClock, FreeStyleMemory, FreeStyleRecord
 from device_drivers.serial_layouts.lifescan import (
-    LifeScanFrame,
     UltraEasyRecord,
     clock_digits,
     clock_seconds,
-    crc,
 )
 from device_drivers.serial_layouts.taidoc import TaiDocFrame, TaiDocResult, TaiDocTime
 from device_drivers.serial_layouts.ultra2 import (
@@ -28,6 +26,7 @@ from device_drivers.serial_layouts.ultra2 import (
     shown_clock,
     software_version,
 )
+from device_drivers.vendors.lifescan import LifeScanFrame, crc16
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import Absent, Failure, Meal
 from wire_format.nomenclature import Term
@@ -41,7 +40,7 @@ def minute(stamp: DateTime) -> str:
 
 
 def ls_frame(data: bytes) -> Said:
-    right = crc(data[:-2]) == int.from_bytes(data[-2:], "little")
+    right = crc16(data[:-2]) == int.from_bytes(data[-2:], "little")
     if not right:
         with pytest.raises(MalformedPacket, match="checksum"):
             LifeScanFrame.from_bytes(data)

@@ -78,7 +78,7 @@ def frame(data: bytes, _: Said) -> Said:
     try:
         found = LifeScanFrame.from_bytes(data)
     except MalformedPacket as error:
-        return {"crc_ok": "CRC" not in str(error)}
+        return {"crc_ok": "checksum is wrong" not in str(error)}
     assert bytes(found) == data
     return {"len_ok": True, "link": found.link, "msg": found.message.hex(), "crc_ok": True}
 

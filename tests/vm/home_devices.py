@@ -66,6 +66,9 @@ def entry(number: int, key: str, kind: str = "cuff", **changes: Any) -> DeviceEn
             "serial": f"S-{number:04}",
             "person": f"p-{key}",
             "advertises_s": 120.0,
+            # The virtual controller filters no duplicates: twenty devices at 20 ms would fill the UART, and
+            # the kernel would wait in vain for answers behind all that.
+            "advertises_every_ms": 100,
             **changes,
         }
     )

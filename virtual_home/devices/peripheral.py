@@ -32,7 +32,6 @@ WRITEABLE: Final = Attribute.Permissions.WRITEABLE
 ENCRYPTED_WRITE: Final = Attribute.Permissions.WRITE_REQUIRES_ENCRYPTION
 _CCCD: Final = UUID.from_16_bits(0x2902)
 _CURRENT_TIME: Final = UUID.from_16_bits(0x2A2B)
-_INTERVAL_MS: Final = 20
 _LEGACY: Final = 31
 """Bytes of one advertisement."""
 _SHORT: Final = 2
@@ -96,6 +95,7 @@ class DeviceSpec:
     memory: int = 60
     pairing: Pairing = "just_works"
     passkey: int = 0
+    advertises_every_ms: int = 20
     slot: int = 1
     consent_code: int = 0
 
@@ -167,7 +167,7 @@ class Peripheral:
         config.irk = bytes.fromhex(spec.address.replace(":", "")).ljust(16, b"\0")
         self.device = Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
         self.device.keystore = MemoryKeyStore()
-        self.device.advertising_interval_min = self.device.advertising_interval_max = _INTERVAL_MS
+        self.device.advertising_interval_min = self.device.advertising_interval_max = spec.advertises_every_ms
         self.panel = Panel(spec.pairing, spec.passkey)
         self.device.pairing_config_factory = lambda _: self.panel.config()
         self.device.advertising_data = self._advertisement()

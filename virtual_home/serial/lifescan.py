@@ -9,14 +9,13 @@ from device_drivers.date_time import DateTime
 from device_drivers.serial_layouts.lifescan import (
     HIGH,
     LOW,
-    STX,
-    LifeScanFrame,
     Link,
     UltraEasyRecord,
     clock_digits,
     clock_seconds,
 )
 from device_drivers.serial_layouts.ultra2 import Ultra2Line, Ultra2Record
+from device_drivers.vendors.lifescan import STX, LifeScanFrame
 from virtual_home.serial.meter import Result, SerialMeter
 from wire_format.errors import MalformedPacket
 
