@@ -23,10 +23,11 @@ async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
     acknowledged: Callable[[], None],
     zone: dt.tzinfo,
     accounts: Accounts | None = None,
+    clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> None:
     """Serve until cancelled; with `accounts` people sign in. Raises `Misconfigured` if the port is taken."""
     hosts = frozenset({f"{LOOPBACK}:{port}", f"localhost:{port}"})
-    page = Page(record, redeem, acknowledged, lambda: dt.datetime.now(dt.UTC), zone, hosts, accounts)
+    page = Page(record, redeem, acknowledged, clock, zone, hosts, accounts)
     server = _Server(
         uvicorn.Config(
             create_app(page), log_config=None, access_log=False, server_header=False, lifespan="off"

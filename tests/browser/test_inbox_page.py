@@ -1,7 +1,6 @@
 """The inbox page in a real browser: by keyboard alone, in both languages, on a phone, well to be read."""
 
 import asyncio
-import datetime as dt
 import os
 import shutil
 import threading
@@ -80,7 +79,7 @@ def page(tmp_path: Path) -> Iterator[Open]:
 def door(tmp_path: Path) -> Iterator[Open]:
     """The page where people sign in, with a nurse's and an auditor's account."""
     with _opened(tmp_path, PageLinks(tmp_path / "links"), accounts=True) as one:
-        access, now = one.desk.store.access, dt.datetime.now(dt.UTC)
+        access, now = one.desk.store.access, one.desk.now
         for name, role in (("n1", Role.NURSE), ("a1", Role.AUDITOR), ("p1", Role.PATIENT)):
             own = frozenset({"patient-1"} if role is Role.PATIENT else ())
             access.add_account(Account(name, role, "1", patients=own), credentials(), now)
@@ -103,6 +102,7 @@ def _opened(tmp_path: Path, links: PageLinks, *, accounts: bool) -> Iterator[Ope
             lambda: told.append(True),
             ZONE,
             desk.store.access if accounts else None,
+            lambda: desk.now,
         )
     )
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
@@ -154,7 +154,7 @@ def test_seen_by_keyboard_alone(page: Open) -> None:
 def _sign_in(page: Open, name: str) -> None:
     """By keyboard alone: the fields come one after the other."""
     field = page.tab_to("input")
-    code = pyotp.TOTP(credentials().secret).now()
+    code = pyotp.TOTP(credentials().secret).at(page.desk.now)
     field.send_keys(name, Keys.TAB)
     page.focused().send_keys(PASSWORD, Keys.TAB)
     page.focused().send_keys(code, Keys.TAB)

@@ -32,7 +32,8 @@ def watched(patience_s: float = PATIENCE_S) -> Iterator[None]:
 
 def breathe(patience_s: float = PATIENCE_S) -> None:
     """Begin another input."""
-    signal.setitimer(signal.ITIMER_VIRTUAL, patience_s)
+    # Again and again: what is raised within a finalizer or a callback of the garbage collector is lost.
+    signal.setitimer(signal.ITIMER_VIRTUAL, patience_s, patience_s)
 
 
 def bound_memory() -> None:
