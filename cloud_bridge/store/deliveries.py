@@ -4,10 +4,12 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, or_, select, update
 
 from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder, WithdrawnReading
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.orders import alert_order
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import ClaimedDelivery, DeliveryKey
@@ -24,10 +26,19 @@ UNKNOWN_SOFTWARE: Final = "unknown"
 class SqlDeliveries:
     """See `Deliveries`. A claim that its worker does not live to fulfil runs out by itself."""
 
-    def __init__(self, engine: Engine, staff_language: str, claim_lasts: dt.timedelta = CLAIM_LASTS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        staff_language: str,
+        claim_lasts: dt.timedelta = CLAIM_LASTS,
+        zone: str = "UTC",
+        duty: Duty = ALWAYS,
+    ) -> None:
         self._engine = engine
         self._staff_language = staff_language
         self._claim_lasts = claim_lasts
+        self._zone = zone
+        self._duty = duty
 
     def claim_deliveries(self, now: dt.datetime, limit: int) -> list[ClaimedDelivery]:
         """Claim rows that are due; alerts before readings, then the oldest first."""
@@ -103,9 +114,10 @@ class SqlDeliveries:
             evidence = _filed(one.finding.evidence)
             readings = _reading_orders(connection, evidence)
             gateway = _gateway(connection, row.gateway, _software(connection, evidence))
+            lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]
-        return alert_order(one, own, care, gateway, self._staff_language)
+        return alert_order(one, own, care, gateway, self._staff_language, self._duty, lives)
 
 
 def retry_dead(engine: Engine, key: DeliveryKey, now: dt.datetime) -> None:

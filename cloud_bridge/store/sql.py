@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select, Table, func, select
 
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.store import schema
 from cloud_bridge.store.access import SqlAccess
 from cloud_bridge.store.alerts import SqlAlerts
@@ -29,15 +30,16 @@ class SqlStore:
         claim_lasts: dt.timedelta = CLAIM_LASTS,
         *,
         zone: str = "UTC",
+        duty: Duty = ALWAYS,
     ) -> None:
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
-        self.intake = Intake(self.engine, destinations, zone)
+        self.intake = Intake(self.engine, destinations, zone, duty)
         self.outgoing = Outgoing(self.engine, sealer)
-        self.alerts = SqlAlerts(self.engine, destinations, sealer, zone)
+        self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)
-        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts)
+        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts, zone, duty)
 
     def healthy(self) -> bool:
         """Tell whether the database answers."""

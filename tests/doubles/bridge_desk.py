@@ -4,10 +4,13 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
+from cloud_bridge.alerts import Act, Actor, Move, Outcome
 from cloud_bridge.connectors.base import CareContext, Identifier
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.rules.base import Queue, Reading
 from cloud_bridge.steps import StepObserver, nobody
@@ -43,10 +46,15 @@ class BridgeDesk:
     """A store in a folder with one enrolled home and two patients; `now` moves only by hand."""
 
     def __init__(
-        self, folder: Path, observer: StepObserver = nobody, *, destinations: Sequence[str] = (DESTINATION,)
+        self,
+        folder: Path,
+        observer: StepObserver = nobody,
+        *,
+        destinations: Sequence[str] = (DESTINATION,),
+        duty: Duty = ALWAYS,
     ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
-        self.store = SqlStore(f"sqlite:///{folder}/bridge.sqlite", sealer, tuple(destinations))
+        self.store = SqlStore(f"sqlite:///{folder}/bridge.sqlite", sealer, tuple(destinations), duty=duty)
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )
@@ -73,6 +81,11 @@ class BridgeDesk:
         """Let the time be `at`, and judge whoever's timer has run out."""
         self.now = at or self.now
         self.ingest.judge_again(self.store.intake.timers_due(self.now))
+
+    def resolve(self, alert: UUID, by: str = "nurse-1", outcome: Outcome = Outcome.CALLED) -> bool:
+        """Let somebody at the page resolve an item; whether that held."""
+        act = Act(Move.RESOLVE, Actor.PERSON, self.now, by, outcome)
+        return self.store.alerts.move(alert, act).held
 
     def queue(self, queue: Queue = Queue.CLINICAL) -> list[tuple[str, str]]:
         """The rule and the variant of each open item of a queue."""

@@ -149,14 +149,14 @@ async def test_the_nurses_own_system_acknowledges_and_closes(desk: BridgeDesk) -
         (WorkState.REFUSED, AlertState.OPEN),
         (WorkState.ACCEPTED, AlertState.ACKNOWLEDGED),
         (WorkState.ACCEPTED, AlertState.ACKNOWLEDGED),
-        (WorkState.COMPLETED, AlertState.COMPLETED),
+        (WorkState.COMPLETED, AlertState.RESOLVED),
     ]:
         connector.reports = [WorkReport(alert.alert_id, state, "Practitioner/7", desk.now)]
         await asking.round()
         now = desk.store.alerts.alert(alert.alert_id)
         assert now is not None
         assert now.state is expected
-    assert heard == [True, True]
+    assert heard == [True, True, True]  # given back, taken, finished
     assert now.acknowledged_by == "Practitioner/7"
     # What is finished is not asked about any more.
     asked = len(connector.asked)

@@ -113,7 +113,7 @@ async def test_what_changes_here_changes_there_and_what_staff_did_stays(
         assert (task["status"], task["businessStatus"]["text"]) == ("in-progress", "confirmed")
         assert task["note"] == [{"text": "no answer, calling again"}]
         (report,) = await connector.work_reports([ALERT, UUID(int=1)])
-        assert (report.alert_id, report.state) == (ALERT, WorkState.ACCEPTED)
+        assert (report.alert_id, report.state) == (ALERT, WorkState.BEGUN)
         assert report.by is not None
         assert report.by.startswith("Practitioner/")
         await connector.deliver(alert_order(revision=3, state=AlertState.WITHDRAWN))

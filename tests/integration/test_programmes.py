@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import AlertState, Outcome
 from cloud_bridge.replay import found_again
 from cloud_bridge.rules.base import Queue, Severity, Standing
 from cloud_bridge.store import schema
@@ -142,7 +142,7 @@ def test_silence_is_found_by_time_alone_and_ends_when_something_comes(desk: Brid
     assert desk.queue() == []
     (row,) = [r for r in desk.table("alert") if r["rule"] == "SILENCE"]
     assert (row["state"], row["standing"]) == ("withdrawn", "resolved")
-    assert [h["what"] for h in desk.table("alert_history")] == ["raised", "resolved"]
+    assert [h["what"] for h in desk.table("alert_history")] == ["raised", "over"]
     # And when it turns out that there never was a silence, the finding is gone altogether.
     send(desk, home, blood_pressure("122", minutes=DAY))
     assert [r["standing"] for r in desk.table("alert") if r["rule"] == "SILENCE"] == ["resolved"]
@@ -252,7 +252,7 @@ def test_equipment_is_the_installers_and_never_a_clinicians(desk: BridgeDesk) ->
     send(desk, home, blood_pressure("121", minutes=3))
     assert desk.queue(Queue.INSTALLER) == [("TECHNICAL", "battery_low")]
     (alert,) = desk.store.alerts.open_alerts(Queue.INSTALLER)
-    assert desk.store.alerts.complete(alert.alert_id, "installer-1", desk.now)
+    assert desk.resolve(alert.alert_id, "installer-1", Outcome.REPAIRED)
     assert desk.table("downlink") == []  # nobody at home is told that "the nurse has seen it"
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from alembic import command
@@ -11,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from cloud_bridge.alerts import AlertState
 from cloud_bridge.app import open_store
 from cloud_bridge.cli import app
 from cloud_bridge.config import load
@@ -215,15 +217,27 @@ def test_alerts_of_an_older_database_are_said_as_before(tmp_path: Path) -> None:
         "reason": json.dumps({**said, "unit": "mmHg"}), "since": "2026-11-24 08:00:00", "state": "open",
         "revision": 1, "raised_at": "2026-11-24 08:00:00", "due_at": "2026-11-24 08:15:00",
     }  # fmt: skip
-    names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     with old.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        connection.execute(text(f"INSERT INTO alert ({names}) VALUES ({values})"), row)  # noqa: S608 - our own names
+        for n, changed in enumerate(({}, {"state": "completed", "acknowledged_by": "nurse-1"}), start=1):
+            entry = {"acknowledged_by": None, **row, "id": "0" * 31 + str(n), **changed}
+            columns, values = ", ".join(entry), ", ".join(f":{name}" for name in entry)
+            connection.execute(text(f"INSERT INTO alert ({columns}) VALUES ({values})"), entry)  # noqa: S608 - our own names
+        connection.execute(text(
+            "INSERT INTO alert_history (alert, at, what) VALUES "
+            "('00000000000000000000000000000002', '2026-11-24 09:00:00', 'completed')"
+        ))  # fmt: skip
     old.dispose()
     open_engine(url).dispose()
     store = SqlStore(url, lambda *_: b"", ())
     (alert,) = store.alerts.open_alerts()
     assert reason_line(alert, "en") == "Severe, confirmed by a second reading: 192/124 mmHg (limit 180/120)"
     assert (alert.late, alert.finding.programme, alert.finding.came_true) == (False, "hypertension", None)
+    # What is open is watched from now on; what was finished is resolved, nobody knows how.
+    assert store.intake.timers_due(alert.due_at) == [f"due:{alert.alert_id.hex}"]
+    done = store.alerts.alert(UUID(int=2))
+    assert done is not None
+    assert (done.state, done.outcome) == (AlertState.RESOLVED, None)
+    assert [e.what for e in store.alerts.events(UUID(int=2))] == ["resolved"]
     store.close()
