@@ -70,6 +70,7 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         config.staff_language,
         claim_lasts,
         zone=config.zone,
+        duty=config.duty,
     )
 
 

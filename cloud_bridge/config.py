@@ -10,6 +10,8 @@ from pydantic import Field, HttpUrl, field_validator, model_validator
 from cloud_bridge.connectors.smart_backend import Client
 from cloud_bridge.connectors.webhook_map import Sends
 from cloud_bridge.connectors.webhook_signature import LEAST_SECRET_BYTES
+from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.service_hours import ServiceSection
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
 from wire_format.errors import Misconfigured
 from wire_format.topics import Channel, Topic
@@ -211,6 +213,7 @@ class Config(Section):
     hl7v2: Hl7V2Section | None = None
     webhook: tuple[WebhookSection, ...] = ()
     influx: InfluxSection | None = None
+    service: ServiceSection | None = None
 
     @field_validator("webhook")
     @classmethod
@@ -223,6 +226,11 @@ class Config(Section):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         return known_zone(value)
+
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        return ALWAYS if self.service is None else self.service.duty(ZoneInfo(self.zone))
 
     @property
     def database_url(self) -> str:

@@ -83,6 +83,7 @@ def new_task(order: AlertOrder, patient: str, gateway: str, owner: str, evidence
         "requester": {"reference": gateway},
         **_asked(order, owner),
         **_ours(order, evidence),
+        **({} if alert.outcome is None else {"output": [_said(alert.outcome)]}),
     }
 
 
@@ -96,9 +97,15 @@ def changed_task(order: AlertOrder, existing: Resource, owner: str, evidence: li
     kept = {name: value for name, value in existing.items() if name != "input"}
     changed = {**kept, **ours}
     if _is_new_request(order, existing):
-        changed |= {**_asked(order, owner), "status": _opening_status(order.alert.state)}
+        # What came of the asking before is in the work order's own history.
+        before = {"output", "statusReason"}
+        kept = {name: value for name, value in changed.items() if name not in before}
+        changed = {**kept, **_asked(order, owner), "status": _opening_status(order.alert.state)}
     else:
         changed["status"] = _next_status(order.alert.state, existing["status"])
+    outcome = order.alert.outcome
+    if outcome is not None and outcome_of(changed) is None:
+        changed["output"] = [*changed.get("output", []), _said(outcome)]
     return None if _same(changed, existing) else changed
 
 
@@ -149,13 +156,11 @@ def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
     number = "{}.{}".format(*alert.request)
     request = [{"type": {"text": "request"}, "valueString": number}] if alert.request != Request() else []
-    outcome = {} if alert.outcome is None else {"output": [_said(alert.outcome)]}
     return {
         "priority": PRIORITIES[alert.urgency],
         "businessStatus": {"text": standing},
         "description": f"{order.reason}. {order.work or ''}".rstrip(),
         **({"input": [*read, *request]} if read or request else {}),
-        **outcome,
     }
 
 

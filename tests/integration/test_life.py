@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from cloud_bridge.alerts import Act, Actor, Alert, AlertState, Move, Outcome, Re
 from cloud_bridge.duty import Duty
 from cloud_bridge.rules.base import Queue
 from cloud_bridge.store.base import Taken
-from tests.doubles.bridge_desk import BridgeDesk, assigned, told
-from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_desk import BridgeDesk, assigned, care, told
+from tests.doubles.bridge_home import GATEWAY, SealingHome
 from tests.doubles.bridge_readings import NOW, blood_pressure
 from wire_format.errors import Rejected
 
@@ -286,5 +287,49 @@ def test_due_times_are_counted_in_the_wards_hours(tmp_path: Path) -> None:
         desk.wake(tomorrow)
         asked = now_of(desk, alert.alert_id)
         assert (asked.escalation, asked.due_at) == (1, tomorrow + QUARTER)
+    finally:
+        desk.close()
+
+
+@pytest.mark.parametrize(
+    ("hour", "severe", "says", "held_until"),
+    [
+        (8, True, None, None),
+        (20, True, "2026-11-25 08:00", None),  # what is severe is told at once, and honestly
+        (20, False, "2026-11-25 08:00", None),
+        (23, True, "2026-11-25 08:00", None),
+        (23, False, "2026-11-25 08:00", 7),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+def test_patients_are_told_when_nobody_is_on_duty_and_not_disturbed_at_night(  # noqa: PLR0917 - a case has these parts
+    tmp_path: Path, hour: int, severe: bool, says: str | None, held_until: int | None, language: str
+) -> None:
+    day = (dt.time(8), dt.time(9))
+    duty = Duty(hours=(day,) * 7, quiet=(dt.time(22), dt.time(7)), emergency="120")
+    desk = BridgeDesk(tmp_path, duty=duty)
+    try:
+        who = replace(care("1"), language=language)
+        desk.store.registry.enrol_person(GATEWAY, "p-1", "patient-1", who)
+        desk.now = NOW.replace(hour=hour, minute=30)
+        home, minutes = SealingHome(), (desk.now - NOW).total_seconds() / 60
+        pressure = ("192", "124") if severe else ("84", "52")
+        for n in (0, 1):
+            desk.receive(home, home.seal(told(blood_pressure(*pressure, minutes=minutes - n))))
+        alert = desk.store.alerts.open_alerts()[0]
+        order = desk.store.deliveries.load_alert_order(alert.alert_id)
+        assert order is not None
+        assert order.patient_text is not None
+        if says is None:
+            assert "120" not in order.patient_text
+        else:
+            sentence = {
+                "en": f"Nobody of your care team is on duty until {says}.",
+                "zh-Hans": f"{says} 前没有医护人员值班",
+            }[language]
+            assert sentence in order.patient_text
+            assert "120" in order.patient_text
+        tomorrow = (NOW + dt.timedelta(days=1)).replace(hour=held_until or 0, minute=0)
+        assert order.patient_not_before == (tomorrow if held_until else None)
     finally:
         desk.close()
