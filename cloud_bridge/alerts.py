@@ -74,6 +74,8 @@ OUTCOMES: Final = {
     Queue.INSTALLER: (Outcome.REPAIRED, Outcome.FALSE_ALARM),
 }
 MAX_NOTE: Final = 500
+GIVEN_BACK: Final = "given back in the hospital's system"
+"""The note of what somebody refused or cancelled there."""
 
 _WORK: Final = frozenset({Actor.PERSON, Actor.HOSPITAL})
 MAY: Final[dict[Move, frozenset[Actor]]] = {

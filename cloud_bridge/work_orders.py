@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
-from cloud_bridge.alerts import Act, Actor, Move
+from cloud_bridge.alerts import GIVEN_BACK, Act, Actor, Move
 from cloud_bridge.connectors.base import Connector, WorkReport, WorkState
 from cloud_bridge.store.base import Taken
 from service_kit.log import Log
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
-GIVEN_BACK: Final = "given back in the hospital's system"
 _MOVES: Final = {
     WorkState.ACCEPTED: Move.ACKNOWLEDGE,
     WorkState.BEGUN: Move.BEGIN,

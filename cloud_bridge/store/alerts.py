@@ -42,6 +42,11 @@ class SqlAlerts:
         self._zone = zone
         self._duty = duty
 
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        return self._duty
+
     def open_alerts(self, queue: Queue = Queue.CLINICAL) -> list[Alert]:
         """Return a queue: open items first, then those somebody has, each group by when it is due."""
         table = schema.alert

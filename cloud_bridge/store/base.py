@@ -9,6 +9,7 @@ from uuid import UUID
 from cloud_bridge.alerts import Act, Alert, AlertState, Outcome
 from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder, WithdrawnReading
 from cloud_bridge.rules.base import Queue, Reading, Setting
+from cloud_bridge.rules.care import CareRole
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
 from wire_format.receipt import Verdict
@@ -161,13 +162,17 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class LifeEvent:
-    """One thing that happened to an alert. `by` is None for the rules and the clock."""
+    """One thing that happened to an alert. `by` is None for the rules and the clock.
+
+    `asked` is the role that is asked from then on, of what was handed on; `reason` is what somebody wrote.
+    """
 
     at: dt.datetime
     what: str
     by: str | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    asked: CareRole | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,15 @@ workers one asks the next role, and a restart changes nothing.
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, Row, and_, select, update
 
 from cloud_bridge.alerts import Act, Actor, Alert, AlertState, Move, Outcome, Terms, moved
 from cloud_bridge.duty import Duty
 from cloud_bridge.rules.base import Queue
+from cloud_bridge.rules.care import CareRole
 from cloud_bridge.rules.programme import care_of
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import LifeEvent, Raised, Taken
@@ -40,7 +41,7 @@ class Life:
         changed = moved(alert, act, terms)
         if changed is None:
             return Taken(held=False, alert=alert, before=alert)
-        self._write(alert, changed, act, terms)
+        self._write(changed, act, terms)
         return Taken(held=True, alert=changed, before=alert)
 
     def look_at(self, alert_id: UUID, now: dt.datetime) -> None:
@@ -51,35 +52,32 @@ class Life:
             watch(self._db, alert)
             return
         if terms.care.next_role(alert.escalation) is None:
-            self._unanswered(alert, now, terms)
+            self._unanswered(alert, now)
             return
-        act = Act(Move.ESCALATE, Actor.CLOCK, now, note=f"not seen by {alert.due_at:%Y-%m-%d %H:%M} UTC")
+        act = Act(Move.ESCALATE, Actor.CLOCK, now)
         changed = moved(alert, act, terms)
         if changed is not None:
-            self._write(alert, changed, act, terms)
+            self._write(changed, act, terms)
 
-    def _unanswered(self, alert: Alert, now: dt.datetime, terms: Terms) -> None:
+    def _unanswered(self, alert: Alert, now: dt.datetime) -> None:
         """Record that nobody came, of the last role either; once for each time that it was due."""
         table = schema.alert_history
         said = (table.c.alert == alert.alert_id) & (table.c.what == UNANSWERED) & (table.c.at >= alert.due_at)
         if self._db.execute(select(table.c.id).where(said).limit(1)).first() is None:
-            role = terms.care.role(alert.escalation).value
-            self._say(
-                alert.alert_id, now, UNANSWERED, reason=f"not seen by the {role}; nobody further to ask"
-            )
+            self._say(alert.alert_id, now, UNANSWERED)
         watch(self._db, alert, ran_out=True)
 
-    def _write(self, before: Alert, alert: Alert, act: Act, terms: Terms) -> None:
+    def _write(self, alert: Alert, act: Act, terms: Terms) -> None:
         values = rows.alert_columns(alert)
         self._db.execute(update(schema.alert).where(schema.alert.c.id == alert.alert_id).values(**values))
-        what, reason = alert.state.value, act.note
+        what, asked = alert.state.value, None
         if act.move is Move.ESCALATE:
-            to = f"{terms.care.role(before.escalation)} to {terms.care.role(alert.escalation)}"
-            what, reason = ESCALATED, f"{to}: {act.note}" if act.note else to
+            what, asked = ESCALATED, terms.care.role(alert.escalation).value
         elif alert.state is AlertState.WITHDRAWN:
             what = AlertState.ACKNOWLEDGED.value  # it stays withdrawn; what is new is that somebody saw it
         outcome = act.outcome.value if act.move is Move.RESOLVE and act.outcome else None
-        self._say(alert.alert_id, act.at, what, by=act.by, outcome=outcome, reason=reason or None)
+        more = {"by": act.by, "outcome": outcome, "reason": act.note or None, "asked": asked}
+        self._say(alert.alert_id, act.at, what, **more)
         watch(self._db, alert)
         if delivered(alert.finding.subject, alert.finding.queue):
             want_delivery(self._db, "alert", alert.alert_id, self._destinations, act.at)
@@ -103,7 +101,12 @@ def events_of(connection: Connection, alert: UUID) -> list[LifeEvent]:
     """Return all that happened to an alert, in order."""
     table = schema.alert_history
     query = select(table).where(table.c.alert == alert).order_by(table.c.id)
-    return [LifeEvent(r.at, r.what, r.by, _outcome(r.outcome), r.reason) for r in connection.execute(query)]
+    return [_event(r) for r in connection.execute(query)]
+
+
+def _event(row: Row[Any]) -> LifeEvent:
+    asked = None if row.asked is None else CareRole(row.asked)
+    return LifeEvent(row.at, row.what, row.by, _outcome(row.outcome), row.reason, asked)
 
 
 def raised_since(connection: Connection, since: dt.datetime) -> list[Raised]:

@@ -250,6 +250,7 @@ alert_history = Table(
     Column("by", Text),
     Column("outcome", String(32)),
     Column("reason", Text),
+    Column("asked", String(16)),
     Index("alert_history_alert", "alert"),
 )
 

@@ -194,7 +194,7 @@ async def test_work_that_is_given_back_is_the_next_roles_and_the_outcome_is_kept
     )
     assert heard == [True, True, True]
     said = [(e.what, e.reason) for e in desk.store.alerts.events(alert.alert_id)]
-    assert said[2] == ("escalated", "nurse to physician: given back in the hospital's system")
+    assert said[2] == ("escalated", "given back in the hospital's system")
 
 
 async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:

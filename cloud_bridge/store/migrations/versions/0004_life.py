@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("alert", Column("outcome", String(32)))
     op.add_column("alert_history", Column("outcome", String(32)))
     op.add_column("alert_history", Column("reason", Text))
+    op.add_column("alert_history", Column("asked", String(16)))
     op.create_index("alert_history_alert", "alert_history", ["alert"])
     known = MetaData()
     alert = Table(
