@@ -8,11 +8,14 @@ from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, Readi
 from cloud_bridge.duty import Duty
 from cloud_bridge.rules.base import Queue, Severity
 from cloud_bridge.rules.programme import care_of, common, say
+from cloud_bridge.silence_cause import Cause
 
 
-def reason_line(alert: Alert, language: str) -> str:
-    """Return why, in one line; that it came late is part of it."""
+def reason_line(alert: Alert, language: str, cause: Cause | None = None) -> str:
+    """Return why, in one line; that it came late, and why nothing came, is part of it."""
     reason = say(alert.finding, language, "reason")
+    if cause is not None:
+        reason = common(language, f"silence_{cause.kind}", {"reason": reason, "device": cause.device})
     return common(language, "late", {"reason": reason}) if alert.late else reason
 
 
@@ -39,6 +42,7 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
     staff_language: str,
     duty: Duty,
     zone: dt.tzinfo,
+    cause: Cause | None = None,
 ) -> AlertOrder:
     """Return an alert as an order. Staff read their language, the patient theirs, without a diagnosis.
 
@@ -46,7 +50,7 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
     of the patient alone is no work for anybody else. While nobody is on duty the patient is told until when;
     in quiet hours, where they live (`zone`), they are told of nothing but what is severe.
     """
-    finding, reason = alert.finding, reason_line(alert, staff_language)
+    finding, reason = alert.finding, reason_line(alert, staff_language, cause)
     clinical = finding.queue is Queue.CLINICAL
     said = {"reason": reason}
     return AlertOrder(

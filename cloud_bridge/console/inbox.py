@@ -15,11 +15,12 @@ from cloud_bridge.console.life import SEVERITIES, PastRecord, Steps, steps
 from cloud_bridge.console.people import KINDS
 from cloud_bridge.duty import Duty
 from cloud_bridge.orders import reason_line
-from cloud_bridge.rules.base import HOME, Reading, Settings, Severity, Standing
+from cloud_bridge.rules.base import HOME, Finding, Reading, Settings, Severity, Standing
 from cloud_bridge.rules.blood_pressure import ConsecutiveRule
 from cloud_bridge.rules.parameters import PressureLimit
 from cloud_bridge.rules.programme import rules_of
 from cloud_bridge.rules.refusals import Refusal, refusal
+from cloud_bridge.silence_cause import Cause
 from cloud_bridge.store.base import DeadLetter, DeliveryKey, Taken
 from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
@@ -78,6 +79,10 @@ class Record(PastRecord, Protocol):
     @property
     def duty(self) -> Duty:
         """When somebody is on duty here."""
+        ...
+
+    def cause_of(self, finding: Finding) -> Cause | None:
+        """Return why nothing comes from a patient; None of what is no silence that goes on."""
         ...
 
     def move(self, alert_id: UUID, act: Act) -> Taken:
@@ -266,7 +271,7 @@ class _Desk:
             late=alert.late,
             reason=words.say("Why is not shown: no consent for it.")
             if withheld
-            else reason_line(alert, words.tag),
+            else reason_line(alert, words.tag, self.record.cause_of(finding)),
             since=words.moment(finding.since, self.zone),
             due=words.moment(alert.due_at, self.zone),
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,

@@ -10,14 +10,16 @@ from sqlalchemy import Connection, Engine, and_, select, true
 from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.duty import ALWAYS, Duty
-from cloud_bridge.rules.base import Queue, Reading, Settings
+from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
+from cloud_bridge.silence_cause import Cause
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import DeadLetter, DeliveryKey, LifeEvent, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.life import Life, events_of, raised_since
 from cloud_bridge.store.outgoing import Sealer, queue_message
+from cloud_bridge.store.silences import cause_of
 from wire_format.downlink import SeenByCareTeam
 from wire_format.nomenclature import Quantity
 
@@ -125,6 +127,11 @@ class SqlAlerts:
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
         """Record that somebody saw it; False if it was known, or is over."""
         return self.move(alert_id, Act(Move.ACKNOWLEDGE, Actor.PERSON, at, by)).held
+
+    def cause_of(self, finding: Finding) -> Cause | None:
+        """Return why nothing comes from a patient; None of what is no silence that goes on."""
+        with reading(self._engine) as connection:
+            return cause_of(connection, finding)
 
     def events(self, alert_id: UUID) -> list[LifeEvent]:
         """Return all that happened to an alert, in order."""

@@ -14,6 +14,7 @@ from cloud_bridge.orders import alert_order
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import ClaimedDelivery, DeliveryKey
 from cloud_bridge.store.engine import reading
+from cloud_bridge.store.silences import cause_of
 from wire_format.errors import Rejected
 
 CLAIM_LASTS: Final = dt.timedelta(minutes=2)
@@ -114,10 +115,11 @@ class SqlDeliveries:
             evidence = _filed(one.finding.evidence)
             readings = _reading_orders(connection, evidence)
             gateway = _gateway(connection, row.gateway, _software(connection, evidence))
+            why = cause_of(connection, one.finding)
             lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]
-        return alert_order(one, own, care, gateway, self._staff_language, self._duty, lives)
+        return alert_order(one, own, care, gateway, self._staff_language, self._duty, lives, why)
 
 
 def retry_dead(engine: Engine, key: DeliveryKey, now: dt.datetime) -> None:
