@@ -100,6 +100,7 @@ def status(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     try:
         shown = {
             **store.counts(),
+            "destinations": loaded.destinations,
             "deliveries_waiting": store.deliveries.waiting(),
             "dead_letters": [
                 {
