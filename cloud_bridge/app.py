@@ -57,6 +57,7 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         config.staff_language,
         claim_lasts,
         zone=config.zone,
+        consent_needed=config.consent_needed,
     )
 
 
@@ -145,6 +146,7 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
     store = open_store(config, keys)
     for own in store.registry.own_parameters():
         check_setting(own)
+    store.deliveries.needs_changed(utc_now())
     wakes = _Wakes()
     ingest = Ingest(store.intake, store.registry, keys.by_id, utc_now, observer)
     deliveries = DeliveryLoop(store.deliveries, connectors, utc_now, observer, log=log)

@@ -1,5 +1,6 @@
 """The follow-up systems that there are, each a table of the configuration; `Destinations` registers them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -192,3 +193,8 @@ class Destinations(Section):
     def destinations(self) -> tuple[str, ...]:
         """The names of the follow-up systems that alerts and readings go to."""
         return tuple(one.destination for one in self.follow_up)
+
+    @property
+    def consent_needed(self) -> Mapping[str, str]:
+        """Whose consent a destination needs, of those that need one: a role, or organization:NAME."""
+        return {one.destination: one.recipient for one in self.follow_up if one.recipient is not None}

@@ -3,13 +3,14 @@
 import ssl
 from abc import abstractmethod
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
-from pydantic import HttpUrl, model_validator
+from pydantic import HttpUrl, field_validator, model_validator
 
+from cloud_bridge.access.consent import parse_recipient
 from cloud_bridge.connectors.base import Connector
 from service_kit.toml_config import Section
-from wire_format.errors import Misconfigured
+from wire_format.errors import Misconfigured, Rejected
 
 HERE: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
@@ -47,7 +48,28 @@ class TlsSection(Section):
 
 
 class DestinationSection(Section):
-    """One follow-up system as a table of the file. Its own keys stand in the class of its kind."""
+    """One follow-up system as a table of the file. Its own keys stand in the class of its kind.
+
+    Who treats the patient needs no consent for it. Any other receiver is `consent = "required"`, and
+    `recipient` says to whom the patient must have consented: a role, or organization:NAME.
+    """
+
+    consent: Literal["required"] | None = None
+    recipient: str | None = None
+
+    @field_validator("recipient")
+    @classmethod
+    def _somebody(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else parse_recipient(value)
+        except Rejected as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _consent_to_whom(self) -> Self:
+        if (self.consent is None) != (self.recipient is None):
+            raise ValueError('consent = "required" and recipient go together: write both, or neither')
+        return self
 
     @property
     @abstractmethod

@@ -1,8 +1,9 @@
 """A bridge without network: a real store and ingest, homes that seal, and a look at every table."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import text
@@ -43,10 +44,16 @@ class BridgeDesk:
     """A store in a folder with one enrolled home and two patients; `now` moves only by hand."""
 
     def __init__(
-        self, folder: Path, observer: StepObserver = nobody, *, destinations: Sequence[str] = (DESTINATION,)
+        self,
+        folder: Path,
+        observer: StepObserver = nobody,
+        *,
+        destinations: Sequence[str] = (DESTINATION,),
+        consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
-        self.store = SqlStore(f"sqlite:///{folder}/bridge.sqlite", sealer, tuple(destinations))
+        url = f"sqlite:///{folder}/bridge.sqlite"
+        self.store = SqlStore(url, sealer, tuple(destinations), consent_needed=consent_needed)
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )

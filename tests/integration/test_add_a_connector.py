@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, lis
     """The copy that the walk was carried out in, and what its commands said."""
     folder = tmp_path_factory.mktemp("tree")
     yield folder, walk(ROOT / "docs" / "add_a_connector.md", folder)
+    shutil.rmtree(folder)
 
 
 @pytest.mark.timeout(300)
