@@ -5,16 +5,13 @@ import datetime as dt
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cloud_bridge.access.model import Action, DataType
-from cloud_bridge.connectors.base import AlertOrder, Connector, ReadingOrder, WithdrawnReading
-from cloud_bridge.connectors.webhook import WebhookConnector
-from cloud_bridge.connectors.webhook_map import Sends
+from cloud_bridge.connectors.base import AlertOrder, Connector, Order, ReadingOrder, WithdrawnReading
 from cloud_bridge.delivery import DeliveryLoop
 from cloud_bridge.steps import Step
 from cloud_bridge.store.base import ConsentGoneError
@@ -23,16 +20,13 @@ from cloud_bridge.store.sql import SqlStore
 from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
-from tests.doubles.bridge_desk import BridgeDesk, assigned, sealer, told
+from tests.doubles.bridge_desk import BridgeDesk, assigned, sealer
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.clinic import CLINIC, FHIR, NEEDED, TO, bring, give, held, withdraw
 from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Unreachable
-from wire_format.measurement import Measurement
 
-CLINIC, FHIR = "webhook:clinic", "fhir"
-TO = "organization:clinic"
-NEEDED = {CLINIC: TO}
 SEVERE = blood_pressure("192", "124")
 HOUR = dt.timedelta(hours=1)
 
@@ -42,26 +36,6 @@ def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
     made = BridgeDesk(tmp_path, destinations=(FHIR, CLINIC), consent_needed=NEEDED)
     yield made
     made.close()
-
-
-def bring(desk: BridgeDesk, *measured: Measurement, outbox: int = 1) -> None:
-    home = SealingHome(outbox=outbox)
-    for one in measured:
-        desk.receive(home, home.seal(told(one)))
-
-
-def give(desk: BridgeDesk, *data: DataType, patient: str = "patient-1", **times: dt.datetime) -> None:
-    for one in data:
-        desk.store.access.give_consent(
-            patient, TO, one, text_version="2026-1", by=patient, now=desk.now, **times
-        )
-
-
-def withdraw(
-    desk: BridgeDesk, *data: DataType, patient: str = "patient-1", at: dt.datetime | None = None
-) -> int:
-    moment = at or desk.now
-    return sum(desk.store.access.withdraw_consent(patient, TO, one, by=patient, now=moment) for one in data)
 
 
 class Pair:
@@ -78,10 +52,6 @@ class Pair:
             if not await self.loop.round():
                 return
         raise AssertionError("something is due for ever")
-
-
-def held(desk: BridgeDesk) -> list[tuple[str, int]]:
-    return [(one.data, one.count) for one in desk.store.deliveries.held()]
 
 
 def noted(desk: BridgeDesk) -> list[tuple[str, bool, str]]:
@@ -231,6 +201,49 @@ async def test_a_reading_that_is_somebody_elses_is_taken_back_and_held(desk: Bri
     assert third.reading.patient == "patient-2"
 
 
+async def test_what_is_held_of_one_is_sent_when_it_is_another_s_who_consents(desk: BridgeDesk) -> None:
+    pair = Pair(desk)
+    give(desk, DataType.BLOOD_PRESSURE, patient="patient-2")
+    bring(desk, SEVERE)
+    await pair.deliver()
+    assert pair.clinic.taken == []
+    home = SealingHome(outbox=2)
+    desk.receive(home, home.seal([assigned(SEVERE, "p-2", later=60)]))
+    await pair.deliver()
+    (reading,) = pair.clinic.taken
+    assert isinstance(reading, ReadingOrder)
+    assert reading.reading.patient == "patient-2"
+
+
+class Crowded(Connector):
+    """Notes how many orders it was given at a time."""
+
+    name = "clinic"
+
+    def __init__(self) -> None:
+        self.now, self.most, self.all = 0, 0, 0
+
+    async def deliver(self, order: Order) -> None:
+        del order
+        self.now, self.all = self.now + 1, self.all + 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.01)
+        self.now -= 1
+
+
+@pytest.mark.parametrize(("destination", "most"), [(CLINIC, 1), (FHIR, 4)])
+async def test_where_time_is_counted_none_waits_behind_another(
+    desk: BridgeDesk, destination: str, most: int
+) -> None:
+    give(desk, *DataType)
+    bring(desk, *(blood_pressure("128", minutes=minute) for minute in range(9)))
+    crowd = Crowded()
+    loop = DeliveryLoop(desk.store.deliveries, {destination: crowd}, lambda: desk.now, log=silent())
+    for _ in range(9):
+        await loop.round()
+    assert (crowd.most, crowd.all) == (most, 9)
+
+
 async def test_a_reading_that_is_nobodys_is_taken_back_without_a_consent(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     give(desk, DataType.BLOOD_PRESSURE)
@@ -289,111 +302,6 @@ async def test_a_destination_that_needs_none_any_more_gets_what_was_held(
     again.deliveries.needs_changed(desk.now)
     assert len(again.deliveries.claim_deliveries(desk.now, 10)) == 2
     again.close()
-
-
-# --- a real receiver that is slow, and a withdrawal in the middle ---
-
-
-@asynccontextmanager
-async def clinic_server(pause_s: float, heard: list[str]) -> AsyncIterator[str]:
-    """Take events, note each as it is heard, and answer late. Yield the URL."""
-    serving: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        serving.add(task)
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                (length,) = [line for line in head.split(b"\r\n") if line.startswith(b"content-length:")]
-                body = await reader.readexactly(int(length.split(b":")[1]))
-                heard.append(json.loads(body)["id"])
-                await asyncio.sleep(pause_s)
-                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    finally:
-        server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-        await server.wait_closed()
-
-
-@asynccontextmanager
-async def running(desk: BridgeDesk, url: str) -> AsyncIterator[DeliveryLoop]:
-    def now() -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    async with WebhookConnector(url, (bytes(32),), list(Sends), name="clinic", timeout_s=60) as connector:
-        loop = DeliveryLoop(desk.store.deliveries, {CLINIC: connector}, now, log=silent())
-        task = asyncio.create_task(loop.run())
-        try:
-            yield loop
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-
-async def wait_for(found: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not await asyncio.to_thread(found):  # noqa: ASYNC110 - a store and a server are asked
-            await asyncio.sleep(0.02)
-
-
-async def test_a_withdrawal_in_the_middle_stops_a_slow_receiver_s_queue(tmp_path: Path) -> None:
-    desk = BridgeDesk(tmp_path, destinations=(CLINIC,), consent_needed=NEEDED)
-    give(desk, *DataType)
-    bring(desk, *(blood_pressure("128", minutes=minute) for minute in range(12)))
-    queued = desk.store.deliveries.waiting()
-    heard: list[str] = []
-    async with clinic_server(0.3, heard) as url, running(desk, url):
-        await wait_for(lambda: len(heard) >= 2)
-        await asyncio.to_thread(withdraw, desk, *DataType)
-        then = len(heard)  # the withdrawal is committed
-        await wait_for(lambda: desk.store.deliveries.waiting() == 0)
-        assert len(heard) <= then + 1  # at most the one that was under way
-        arrived = len(set(heard))
-        assert sum(count for _, count in held(desk)) == queued - arrived
-        assert arrived < queued
-        await asyncio.to_thread(give, desk, *DataType)
-        await wait_for(lambda: len(set(heard)) == queued)
-        await wait_for(lambda: held(desk) == [] and desk.store.deliveries.waiting() == 0)
-    assert len(heard) == queued  # each once
-    assert desk.store.access.broken_at() is None
-    desk.close()
-
-
-@pytest.mark.timeout(60)
-async def test_nothing_is_under_way_for_longer_than_is_promised(tmp_path: Path) -> None:
-    desk = BridgeDesk(tmp_path, destinations=(CLINIC,), consent_needed=NEEDED)
-    give(desk, *DataType)
-    bring(desk, blood_pressure("128"))
-    heard: list[str] = []
-
-    def given_up() -> bool:
-        return any(
-            "did not confirm within 4.5 s" in (row["last_error"] or "") for row in desk.table("delivery")
-        )
-
-    async with clinic_server(3600, heard) as url, running(desk, url):
-        await wait_for(lambda: len(heard) == 1)
-        await asyncio.to_thread(withdraw, desk, *DataType)
-        await wait_for(given_up)
-        await wait_for(lambda: held(desk) == [("blood_pressure", 1)])
-    assert len(heard) == 1
-    desk.close()
 
 
 # --- what people see ---
