@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +18,7 @@ from cloud_bridge.access.model import Account, Action, Answer, DataType, Questio
 from cloud_bridge.access.passwords import Credentials, sign_in
 from cloud_bridge.store import access_schema, consent_holds, schema
 from cloud_bridge.store.audit_chain import append
-from cloud_bridge.store.consents import consents_of
+from cloud_bridge.store.consents import consents_of, take
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
 
@@ -143,6 +144,31 @@ class SqlAccess:
             )
             consent_holds.look_again(connection, patient, now)
         return changed.rowcount
+
+    def take_consents(self, stated: Sequence[tuple[Consent, bool]], now: dt.datetime) -> Counter[str]:
+        """Keep what was stated elsewhere, all of it or nothing; each with whether it is void. See `take`.
+
+        What waits for a delivery follows, as when a consent is given or withdrawn here.
+        """
+        done: Counter[str] = Counter()
+        with self._engine.begin() as connection:
+            for one, void in stated:
+                what = take(connection, one, void=void, now=now)
+                done[what] += 1
+                if what == "given":
+                    begins = max(now, one.valid_from)
+                    consent_holds.release(connection, one.patient, one.to, one.data, begins, now)
+                elif what == "withdrawn":
+                    consent_holds.look_again(connection, one.patient, now)
+        return done
+
+    def patient_known_as(self, system: str, value: str) -> str | None:
+        """Return whose identifier it is; None if it is nobody's, or more than one's."""
+        table = schema.patient
+        query = select(table.c.id).where(table.c.system == system, table.c.value == value)
+        with reading(self._engine) as connection:
+            found = connection.execute(query).scalars().all()
+        return found[0] if len(found) == 1 else None
 
     def consents(self, patient: str) -> list[Consent]:
         """Return every consent that a patient ever gave, oldest first."""
