@@ -17,7 +17,7 @@ from typing import Final
 
 from cloud_bridge.connectors.base import Connector
 from cloud_bridge.steps import Step, StepObserver, nobody
-from cloud_bridge.store.base import ClaimedDelivery, ConsentGoneError, Deliveries
+from cloud_bridge.store.base import Among, ClaimedDelivery, ConsentGoneError, Deliveries
 from service_kit.log import Log, scene
 from wire_format.errors import KitelineError, Misconfigured, Rejected, Unreachable
 
@@ -39,30 +39,39 @@ class DeliveryLoop:
     clock: Callable[[], dt.datetime]
     observer: StepObserver = nobody
     log: Log = field(kw_only=True)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _wakes: list[asyncio.Event] = field(default_factory=list)
     _failing: set[str] = field(default_factory=set)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def wake(self) -> None:
         """Look now: something is to be delivered."""
-        self._wake.set()
+        for one in self._wakes:
+            one.set()
 
     async def run(self) -> None:
-        """Deliver what is due, for ever."""
+        """Deliver what is due, for ever: to each destination by itself, so that none holds up another."""
+        async with asyncio.TaskGroup() as tasks:
+            for destination in self.connectors:
+                tasks.create_task(self._serve(Among(frozenset({destination}))))
+            tasks.create_task(self._serve(Among(frozenset(self.connectors), others=True)))
+
+    async def _serve(self, among: Among) -> None:
+        wake = asyncio.Event()
+        self._wakes.append(wake)
         while True:
-            self._wake.clear()
-            if await self.round():
+            wake.clear()
+            if await self.round(among):
                 continue
             try:
                 async with asyncio.timeout(IDLE_S):
-                    await self._wake.wait()
+                    await wake.wait()
             except TimeoutError:
                 continue
 
-    async def round(self) -> int:
+    async def round(self, among: Among | None = None) -> int:
         """Claim and deliver one batch; return how many rows that was."""
         try:
-            claimed = await asyncio.to_thread(self.deliveries.claim_deliveries, self.clock(), BATCH)
+            claimed = await asyncio.to_thread(self.deliveries.claim_deliveries, self.clock(), BATCH, among)
         except Unreachable as error:
             self._say("store", error)
             return 0

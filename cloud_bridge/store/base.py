@@ -56,6 +56,14 @@ class DeliveryKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Some destinations; or, with `others`, all but them."""
+
+    destinations: frozenset[str]
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Consented:
     """What a claim stood on whose destination needs a consent: `recipient` may be told of `patient`.
 
@@ -161,8 +169,13 @@ class Registry(Protocol):
 class Deliveries(Protocol):
     """What the delivery loop asks."""
 
-    def claim_deliveries(self, now: dt.datetime, limit: int) -> Sequence[ClaimedDelivery]:
-        """Claim rows that are due, each for one worker; what has no consent that it needs is held back."""
+    def claim_deliveries(
+        self, now: dt.datetime, limit: int, among: Among | None = None
+    ) -> Sequence[ClaimedDelivery]:
+        """Claim rows that are due, of any destination or of some, each for one worker.
+
+        What has no consent that it needs is held back.
+        """
         ...
 
     def mark_delivered(self, claimed: ClaimedDelivery, now: dt.datetime) -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, not_, or_, select, true, update
 
 from cloud_bridge.connectors.base import (
     AlertOrder,
@@ -19,7 +19,14 @@ from cloud_bridge.connectors.base import (
 )
 from cloud_bridge.orders import alert_order
 from cloud_bridge.store import consent_holds, rows, schema
-from cloud_bridge.store.base import ClaimedDelivery, Consented, ConsentGoneError, DeliveryKey, HeldDeliveries
+from cloud_bridge.store.base import (
+    Among,
+    ClaimedDelivery,
+    Consented,
+    ConsentGoneError,
+    DeliveryKey,
+    HeldDeliveries,
+)
 from cloud_bridge.store.consent_holds import Missing
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
@@ -47,7 +54,9 @@ class SqlDeliveries:
         self._claim_lasts = claim_lasts
         self._needed = consent_needed
 
-    def claim_deliveries(self, now: dt.datetime, limit: int) -> list[ClaimedDelivery]:
+    def claim_deliveries(
+        self, now: dt.datetime, limit: int, among: Among | None = None
+    ) -> list[ClaimedDelivery]:
         """Claim rows that are due, in one transaction.
 
         1. Take what is due; alerts before readings, then the oldest first.
@@ -58,7 +67,8 @@ class SqlDeliveries:
         4. If nothing was claimed because all was held back, go on with the next rows.
         """
         table = schema.delivery
-        query = select(table).where(_due(now)).order_by(table.c.kind, table.c.created_at).limit(limit)
+        due = and_(_due(now), _among(among))
+        query = select(table).where(due).order_by(table.c.kind, table.c.created_at).limit(limit)
         with self._engine.begin() as connection:
             while found := connection.execute(query).all():
                 held: list[Missing] = []
@@ -228,6 +238,13 @@ def _due(now: dt.datetime) -> ColumnElement[bool]:
         table.c.next_attempt_at <= now,
         or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now),
     )
+
+
+def _among(among: Among | None) -> ColumnElement[bool]:
+    if among is None:
+        return true()
+    named = schema.delivery.c.destination.in_(sorted(among.destinations))
+    return not_(named) if among.others else named
 
 
 def _is(key: Any) -> Any:  # noqa: ANN401 - a row or a key; SQLAlchemy's expression
