@@ -58,6 +58,7 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         claim_lasts,
         zone=config.zone,
         consent_needed=config.consent_needed,
+        duty=config.duty,
     )
 
 

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, HttpUrl, field_validator
 
 from cloud_bridge.destinations import Destinations
+from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.service_hours import ServiceSection
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
 from wire_format.errors import Misconfigured
 from wire_format.topics import Channel, Topic
@@ -65,11 +67,17 @@ class Config(Destinations):
     broker: BrokerSection
     page: PageSection | None = None
     influx: InfluxSection | None = None
+    service: ServiceSection | None = None
 
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         return known_zone(value)
+
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        return ALWAYS if self.service is None else self.service.duty(ZoneInfo(self.zone))
 
     @property
     def database_url(self) -> str:

@@ -12,11 +12,25 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
-from cloud_bridge.alerts import WINDOW, Alert, AlertState, Timeliness, opened, revised, step, timeliness
+from cloud_bridge.alerts import (
+    WINDOW,
+    Actor,
+    Alert,
+    AlertState,
+    Move,
+    Terms,
+    Timeliness,
+    after,
+    opened,
+    opens_again,
+    revised,
+    timeliness,
+)
+from cloud_bridge.duty import Duty
 from cloud_bridge.rules.base import GATEWAY, Finding, Reading, Settings, Standing
 from cloud_bridge.rules.catalogue import LASTING, AnyReadingRule
 from cloud_bridge.rules.episodes import soonest
-from cloud_bridge.rules.programme import TECHNICAL, programme, rules_of
+from cloud_bridge.rules.programme import TECHNICAL, care_of, programme, rules_of
 from cloud_bridge.rules.technical import Sign
 from wire_format.identity import content_hash
 
@@ -35,6 +49,11 @@ class Basis:
 
 class JudgingTransaction(Protocol):
     """What judging needs of the store, within the transaction that stored the readings."""
+
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        ...
 
     def readings_of(self, subject: str, since: dt.datetime) -> list[Reading]:
         """Return a subject's readings."""
@@ -98,13 +117,14 @@ def judge(
     else:
         look = _at_readings(transaction, subject, now, known, touched, rules_by)
     for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
-        changed = _changed(finding, known.get(finding.finding_id), now)
+        before = known.get(finding.finding_id)
+        terms = Terms(care_of(finding), transaction.duty)
+        changed = _changed(finding, before, now, terms)
         if changed is not None:
-            transaction.save_alert(changed, _what(changed), now, _basis(finding, look))
+            transaction.save_alert(changed, _what(before, changed), now, _basis(finding, look))
     for alert in look.live:
         if alert.alert_id not in look.found:
-            gone = replace(alert, state=step(alert.state, AlertState.WITHDRAWN), revision=alert.revision + 1)
-            transaction.save_alert(gone, "withdrawn", now)
+            transaction.save_alert(_withdrawn(alert, alert.finding), "withdrawn", now)
     transaction.set_timer(subject, look.wakes)
 
 
@@ -170,7 +190,7 @@ def _in_sight(
         and (
             alert.finding.since >= since
             or not seen.isdisjoint(alert.finding.evidence)
-            or (alert.finding.rule in LASTING and alert.state is not AlertState.COMPLETED)
+            or (alert.finding.rule in LASTING and alert.state is not AlertState.RESOLVED)
         )
     ]
     first = transaction.earliest({i for alert in live for i in alert.finding.evidence}, subject)
@@ -183,27 +203,39 @@ def _moment(reading: Reading) -> dt.datetime:
     return reading.measurement.time.received_at if reading.measured is None else reading.measured.utc
 
 
-def _changed(finding: Finding, known: Alert | None, now: dt.datetime) -> Alert | None:
+def _changed(finding: Finding, known: Alert | None, now: dt.datetime, terms: Terms) -> Alert | None:
     """Return the alert's next revision, or None if nothing about it is new."""
     over = finding.standing is Standing.RESOLVED
     if known is None:
         history = timeliness(finding, now) is Timeliness.HISTORY
-        return None if over or history else opened(finding, now)
+        return None if over or history else opened(finding, now, terms)
     if known.state is AlertState.WITHDRAWN:
-        return None if over else _again(finding, known, now)
+        return None if over else _again(finding, known, now, terms)
     if known.finding == finding:
         return None
     if over:
-        state = step(known.state, AlertState.WITHDRAWN)
-        return replace(known, finding=finding, state=state, revision=known.revision + 1)
-    return revised(known, finding, now)
+        return _withdrawn(known, finding)
+    if opens_again(known, finding, now):
+        return _again(finding, known, now, terms)
+    return revised(known, finding, now, terms)
 
 
-def _again(finding: Finding, known: Alert, now: dt.datetime) -> Alert:
+def _withdrawn(known: Alert, finding: Finding) -> Alert:
+    state = after(known.state, Move.WITHDRAW, Actor.RULES)
+    return replace(known, finding=finding, state=state, revision=known.revision + 1)
+
+
+def _again(finding: Finding, known: Alert, now: dt.datetime, terms: Terms) -> Alert:
     """Return what came back as work again, from now on. Who saw it before stays in its history."""
-    anew = opened(finding, now)
-    state = step(known.state, AlertState.OPEN)
-    return replace(anew, state=state, revision=known.revision + 1, raised_at=known.raised_at)
+    anew = opened(finding, now, terms)
+    state = after(known.state, Move.REOPEN, Actor.RULES)
+    return replace(
+        anew,
+        state=state,
+        revision=known.revision + 1,
+        raised_at=known.raised_at,
+        reopened=known.reopened + 1,
+    )
 
 
 def _basis(finding: Finding, look: _Look) -> Basis | None:
@@ -213,7 +245,10 @@ def _basis(finding: Finding, look: _Look) -> Basis | None:
     return Basis(programme(finding.programme).digest, look.settings, contents)
 
 
-def _what(alert: Alert) -> str:
-    if alert.revision == 1:
+def _what(before: Alert | None, alert: Alert) -> str:
+    if before is None:
         return "raised_late" if alert.late else "raised"
-    return alert.finding.standing.value
+    if alert.state is AlertState.OPEN and before.state is not AlertState.OPEN:
+        return "reopened"
+    over = alert.finding.standing is Standing.RESOLVED
+    return "over" if over else alert.finding.standing.value

@@ -11,14 +11,16 @@ from uuid import UUID
 import typer
 
 from cloud_bridge import config as configuration
+from cloud_bridge.alerts import Act, Actor, Move, Outcome
 from cloud_bridge.orders import reason_line
 from cloud_bridge.replay import found_again
+from cloud_bridge.rule_yield import yield_by_rule
 from cloud_bridge.rules.base import Queue
 from cloud_bridge.rules.programme import check_own, programme
 from cloud_bridge.rules.refusals import refusal
 from cloud_bridge.store.base import Stated
 from service_kit.key_files import read_private
-from wire_format.errors import Misconfigured
+from wire_format.errors import Misconfigured, Rejected
 from wire_format.keys import BridgeKeys
 
 if TYPE_CHECKING:
@@ -111,6 +113,43 @@ def equipment(
             }
             for a in alerts
         ]
+    )
+
+
+@commands.command("yield")
+def yields(
+    days: Annotated[int, typer.Option(min=1, help="Of items raised in so many days.")] = 90,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Print how many of each rule's items were acted on, of how many it raised; the least useful first."""
+    with _store(config) as store:
+        raised = store.alerts.yields(_now() - dt.timedelta(days=days))
+    _print(yield_by_rule(raised))
+
+
+@commands.command()
+def repaired(
+    alert: Annotated[UUID, typer.Argument(help="As `equipment` prints it.")],
+    author: Author,
+    false_alarm: Annotated[bool, typer.Option("--false-alarm", help="There was nothing to repair.")] = False,  # noqa: FBT002 - typer's way to a flag
+    note: Annotated[str, typer.Option(help="What was done.")] = "",
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Close an installer's item."""
+    outcome = Outcome.FALSE_ALARM if false_alarm else Outcome.REPAIRED
+    with _store(config) as store:
+        found = store.alerts.alert(alert)
+        if found is None or found.finding.queue is not Queue.INSTALLER:
+            raise Rejected(f"There is no such item of the installer's: {alert}.")
+        act = Act(Move.RESOLVE, Actor.PERSON, _now(), author, outcome, note)
+        taken = store.alerts.move(alert, act)
+    _print(
+        {
+            "alert": str(alert),
+            "held": taken.held,
+            "state": taken.alert.state.value,
+            "by": taken.alert.moved_by,
+        }
     )
 
 

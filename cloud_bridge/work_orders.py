@@ -7,11 +7,19 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
+from cloud_bridge.alerts import GIVEN_BACK, Act, Actor, Move
 from cloud_bridge.connectors.base import Connector, WorkReport, WorkState
+from cloud_bridge.store.base import Taken
 from service_kit.log import Log
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
+_MOVES: Final = {
+    WorkState.ACCEPTED: Move.ACKNOWLEDGE,
+    WorkState.BEGUN: Move.BEGIN,
+    WorkState.COMPLETED: Move.RESOLVE,
+    WorkState.REFUSED: Move.ESCALATE,  # whoever gives work back leaves it to the next role: it is not lost
+}
 
 
 class Alerts(Protocol):
@@ -21,12 +29,8 @@ class Alerts(Protocol):
         """Return live alerts that a destination has."""
         ...
 
-    def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that somebody saw it; False if it was known."""
-        ...
-
-    def complete(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that the work order is finished; False if it was known."""
+    def move(self, alert_id: UUID, act: Act) -> Taken:
+        """Make a move if it holds; `Rejected` if what is said of it is wrong."""
         ...
 
 
@@ -66,13 +70,24 @@ class WorkOrders:
                 self.on_acknowledged()
 
     def _take(self, report: WorkReport) -> bool:
-        by = report.by or UNKNOWN
-        match report.state:
-            case WorkState.ACCEPTED:
-                return self.alerts.acknowledge(report.alert_id, by, report.at)
-            case WorkState.COMPLETED:
-                return self.alerts.complete(report.alert_id, by, report.at)
-            case WorkState.REFUSED if report.alert_id not in self._refused:
+        """Make the move that a report says was made there; return whether it was news here."""
+        move = _MOVES.get(report.state)
+        if move is None:
+            return False
+        note = GIVEN_BACK if report.state is WorkState.REFUSED else ""
+        act = Act(
+            move,
+            Actor.HOSPITAL,
+            report.at,
+            report.by or UNKNOWN,
+            report.outcome if move is Move.RESOLVE else None,
+            note,
+            report.request,
+        )
+        try:
+            return self.alerts.move(report.alert_id, act).held
+        except Rejected as error:
+            if report.alert_id not in self._refused:
                 self._refused.add(report.alert_id)
-                self.log.warning("work_order_refused", alert_id=report.alert_id)
-        return False
+                self.log.warning("work_order_refused", alert_id=report.alert_id, reason=str(error))
+            return False

@@ -8,21 +8,19 @@ from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from cloud_bridge.access.model import Action, DataType
-from cloud_bridge.alerts import Alert
+from cloud_bridge.access.model import Action
 from cloud_bridge.api.audit import Audit
 from cloud_bridge.api.emergency import Emergency
+from cloud_bridge.api.life import Life
 from cloud_bridge.api.mine import Mine
-from cloud_bridge.api.room import Page, Room, Visit
+from cloud_bridge.api.room import Page, Room
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.api.sign_in import SignIn
 from cloud_bridge.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from cloud_bridge.console.inbox import inbox
-from cloud_bridge.rules.base import HOME
 from cloud_bridge.store.base import DeliveryKey
 from wire_format.errors import Rejected
 
-MAX_NAME: Final = 64
 _PAPER: Final = {
     "width": WIDTH,
     "height": HEIGHT,
@@ -43,7 +41,7 @@ def create_app(page: Page) -> FastAPI:
     app.get("/page.css")(desk.style)
     app.get("/enter")(desk.enter)
     app.get("/")(desk.show)
-    app.post("/alerts/{alert_id}/acknowledge")(desk.acknowledge)
+    Life(room).register(app)
     app.post("/dead-letters/retry")(desk.retry)
     if page.accounts is not None:
         SignIn(room, page.accounts).register(app)
@@ -93,43 +91,6 @@ class _Desk:
             request, "inbox.html", visit, inbox=shown, session=visit.session, paper=_PAPER
         )
 
-    async def acknowledge(
-        self,
-        request: Request,
-        alert_id: str,
-        csrf: Annotated[str, Form()] = "",
-        name: Annotated[str, Form()] = "",
-    ) -> Response:
-        """Record that somebody saw an item; the home is told."""
-        visit = await self._room.form(request, csrf)
-        if isinstance(visit, Response):
-            return visit
-        who = visit.account.name if visit.account is not None else " ".join(name.split())
-        if not who or len(who) > MAX_NAME:
-            return self._room.message(
-                request, 422, "Nothing was changed: write your name or staff number first."
-            )
-        try:
-            allowed, new = await run_in_threadpool(self._acknowledge, visit, UUID(alert_id), who)
-        except (Rejected, ValueError):
-            return self._room.message(request, 404, "There is no such item any more. Open the inbox again.")
-        if not allowed:
-            return self._room.denied(request)
-        visit.session.name = who
-        if new:
-            self._page.acknowledged()
-        return RedirectResponse("/#seen", status_code=303)
-
-    def _acknowledge(self, visit: Visit, alert_id: UUID, who: str) -> tuple[bool, bool]:
-        """Return whether it was allowed, and whether it was news; raises `Rejected` if there is no item."""
-        record = self._page.record
-        alert = record.alert(alert_id)
-        if alert is None:
-            raise Rejected(f"There is no alert {alert_id}: open the inbox again.")
-        if not _may_acknowledge(visit, alert):
-            return False, False
-        return True, record.acknowledge(alert_id, who, self._page.clock())
-
     async def retry(
         self,
         request: Request,
@@ -150,9 +111,3 @@ class _Desk:
         except (Rejected, ValueError):
             return self._room.message(request, 404, "That is delivered by now, or waits already.")
         return RedirectResponse("/#undelivered", status_code=303)
-
-
-def _may_acknowledge(visit: Visit, alert: Alert) -> bool:
-    if alert.finding.subject.startswith(HOME):
-        return visit.sight.does(Action.TRIAGE, reason=f"acknowledged {alert.alert_id}")
-    return visit.sight.does(Action.ACKNOWLEDGE, alert.finding.subject, DataType.ALERTS)

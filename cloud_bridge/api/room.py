@@ -23,7 +23,7 @@ from cloud_bridge.console.people import ROLES, Accounts
 LANGUAGE_COOKIE: Final = "kiteline_language"
 RENEWS: Final = "renews"
 """A page that renews itself says so in its address: nobody did anything."""
-_PAGES: Final = frozenset({"/", "/sign-in", "/audit", "/mine"})
+_PAGES: Final = frozenset({"/", "/sign-in", "/audit", "/mine", "/resolved"})
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "

@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
-from cloud_bridge.alerts import Alert
+from cloud_bridge.alerts import Alert, Outcome, Request
 from cloud_bridge.rules.base import Reading
+from cloud_bridge.rules.care import CareRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class AlertOrder:
 
     Readings that are another patient's by now, or nobody's, are left out: a withdrawn alert may have none.
     `gateway` is the home's that measured. Of the sentences, None says that this reader is told nothing.
+    `asked` is whose work it is now. The patient is told at once, or not before `patient_not_before`.
     """
 
     alert: Alert
@@ -74,6 +76,15 @@ class AlertOrder:
     work: str | None
     physician_text: str | None
     patient_text: str | None
+    asked: CareRole = CareRole.NURSE
+    patient_not_before: dt.datetime | None = None
+
+    @property
+    def owner(self) -> Identifier:
+        """Who is asked."""
+        care = self.care
+        of = {CareRole.PHYSICIAN: care.physician, CareRole.ORGANIZATION: care.organization}
+        return of.get(self.asked, care.nurse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +101,26 @@ class WorkState(StrEnum):
     """What the hospital's system says of a work order."""
 
     WAITING = "waiting"
-    ACCEPTED = "accepted"  # somebody took it, or began
+    ACCEPTED = "accepted"  # somebody took it
+    BEGUN = "begun"  # somebody works on it
     COMPLETED = "completed"
     REFUSED = "refused"  # rejected, failed or cancelled there
 
 
 @dataclass(frozen=True, slots=True)
 class WorkReport:
-    """The state of one alert's work order as read back, with who said so and when."""
+    """The state of one alert's work order as read back, with who said so and when.
+
+    `outcome` is None where the system did not say what came of it; `request` is the asking that it answers,
+    None where the system cannot tell: then it is taken to be the newest one.
+    """
 
     alert_id: UUID
     state: WorkState
     by: str | None
     at: dt.datetime
+    outcome: Outcome | None = None
+    request: Request | None = None
 
 
 class Connector(ABC):

@@ -33,6 +33,7 @@ from cloud_bridge.connectors.fhir_work import (
     patient_message,
     physician_copy,
 )
+from cloud_bridge.rules.care import CareRole
 from wire_format.identity import derived_id
 
 
@@ -146,13 +147,18 @@ def _task(
 ) -> None:
     known = [one for one in existing if one["resourceType"] == "Task"]
     if not known:
-        patient, nurse = reference("Patient", order.care.patient), reference("Practitioner", order.care.nurse)
-        task = new_task(order, patient, author, nurse, evidence)
+        patient = reference("Patient", order.care.patient)
+        task = new_task(order, patient, author, _owner(order), evidence)
         bundle.create(task["identifier"][0], task, derived_id("task", order.alert.alert_id))
         return
-    changed = changed_task(order, known[0], evidence)
+    changed = changed_task(order, known[0], _owner(order), evidence)
     if changed is not None:
         bundle.put(changed, version=known[0]["meta"]["versionId"])
+
+
+def _owner(order: AlertOrder) -> str:
+    kind = "Organization" if order.asked is CareRole.ORGANIZATION else "Practitioner"
+    return reference(kind, order.owner)
 
 
 def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -> None:

@@ -29,6 +29,7 @@ from cloud_bridge.connectors.fhir_codes import (
 )
 from cloud_bridge.connectors.fhir_map import alert_bundle, reading_bundle, to_json, token
 from cloud_bridge.connectors.fhir_observations import observation_id
+from cloud_bridge.connectors.fhir_work import outcome_of, request_of
 from cloud_bridge.connectors.http_receiver import WHOLE
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
@@ -43,7 +44,7 @@ _NOT_ALLOWED: Final = frozenset({401, 403})
 
 _STATES: Final = {
     "accepted": WorkState.ACCEPTED,
-    "in-progress": WorkState.ACCEPTED,
+    "in-progress": WorkState.BEGUN,
     "on-hold": WorkState.ACCEPTED,
     "completed": WorkState.COMPLETED,
     "rejected": WorkState.REFUSED,
@@ -244,4 +245,5 @@ def _report(task: Resource) -> WorkReport | None:
     at = dt.datetime.fromisoformat(task["meta"]["lastUpdated"])
     if not ours:
         return None
-    return WorkReport(UUID(ours[0]), state, owner.get("display") or owner.get("reference"), at)
+    by = owner.get("display") or owner.get("reference")
+    return WorkReport(UUID(ours[0]), state, by, at, outcome_of(task), request_of(task))

@@ -1,12 +1,14 @@
 """One alert as FHIR work: DetectedIssue, Task for the nurse, copies to physician and patient. Pure."""
 
-from typing import Final
+import re
+from typing import Any, Final
 
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import AlertState, Outcome, Request
 from cloud_bridge.connectors.base import AlertOrder
 from cloud_bridge.connectors.fhir_codes import (
     ALERT,
     ISSUE,
+    OUTCOME,
     PATIENT_MESSAGE,
     PHYSICIAN_COPY,
     RULE,
@@ -18,6 +20,7 @@ from cloud_bridge.connectors.fhir_codes import (
     identifier,
 )
 from cloud_bridge.rules.base import Severity, Standing
+from cloud_bridge.rules.care import CareRole
 
 PRIORITIES: Final = {Severity.SEVERE: "stat", Severity.HIGH: "urgent", Severity.ROUTINE: "routine"}
 _ISSUE_STATUS: Final = {
@@ -26,7 +29,14 @@ _ISSUE_STATUS: Final = {
     Standing.DOWNGRADED: "amended",
     Standing.RESOLVED: "final",
 }
+_PERFORMERS: Final = {
+    CareRole.NURSE: concept(coding(SNOMED, "106292003", "Professional nurse")),
+    CareRole.PHYSICIAN: concept(coding(SNOMED, "309343006", "Physician")),
+    CareRole.ORGANIZATION: {"text": "organization"},
+}
+_REQUEST: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
 _NOT_BEGUN: Final = frozenset({"draft", "requested", "received", "ready"})
+_TAKEN: Final = frozenset({"accepted", "on-hold"})
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 
 
@@ -55,8 +65,8 @@ def _stood_on(evidence: list[str]) -> Resource:
     return {"implicated": readings, "evidence": [{"detail": readings}]} if readings else {}
 
 
-def new_task(order: AlertOrder, patient: str, gateway: str, nurse: str, evidence: list[str]) -> Resource:
-    """Return the nurse's work order as it is first sent."""
+def new_task(order: AlertOrder, patient: str, gateway: str, owner: str, evidence: list[str]) -> Resource:
+    """Return the work order as it is first sent."""
     alert = order.alert
     issue = {"reference": f"urn:uuid:{alert.alert_id}"}
     return {
@@ -71,23 +81,71 @@ def new_task(order: AlertOrder, patient: str, gateway: str, nurse: str, evidence
         "for": {"reference": patient},
         "authoredOn": alert.raised_at.isoformat(),
         "requester": {"reference": gateway},
-        "performerType": [concept(coding(SNOMED, "106292003", "Professional nurse"))],
-        "owner": {"reference": nurse},
-        "restriction": {"period": {"end": alert.due_at.isoformat()}},
+        **_asked(order, owner),
         **_ours(order, evidence),
+        **({} if alert.outcome is None else {"output": [_said(alert.outcome)]}),
     }
 
 
-def changed_task(order: AlertOrder, existing: Resource, evidence: list[str]) -> Resource | None:
+def changed_task(order: AlertOrder, existing: Resource, owner: str, evidence: list[str]) -> Resource | None:
     """Return the work order with what is new of the alert; None if nothing is.
 
-    What staff did in their own system stays as it is: a state that they moved on is never moved back.
+    What staff did in their own system stays as it is: a state that they moved on is never moved back. But
+    when the next role is asked, or it is work again, that is a new request, and says so.
     """
     ours = _ours(order, evidence)
-    status = _next_status(order.alert.state, existing["status"])
     kept = {name: value for name, value in existing.items() if name != "input"}
-    changed = {**kept, **ours, "status": status}
+    changed = {**kept, **ours}
+    if _is_new_request(order, existing):
+        # What came of the asking before is in the work order's own history.
+        before = {"output", "statusReason"}
+        kept = {name: value for name, value in changed.items() if name not in before}
+        changed = {**kept, **_asked(order, owner), "status": _opening_status(order.alert.state)}
+    else:
+        changed["status"] = _next_status(order.alert.state, existing["status"])
+    outcome = order.alert.outcome
+    if outcome is not None and outcome_of(changed) is None:
+        changed["output"] = [*changed.get("output", []), _said(outcome)]
     return None if _same(changed, existing) else changed
+
+
+def _is_new_request(order: AlertOrder, existing: Resource) -> bool:
+    then, now = request_of(existing), order.alert.request
+    if order.alert.state is AlertState.WITHDRAWN:
+        return False
+    return now.reopened > then.reopened or (
+        now.escalation > then.escalation and existing["status"] != "completed"
+    )
+
+
+def _asked(order: AlertOrder, owner: str) -> Resource:
+    return {
+        "performerType": [_PERFORMERS[order.asked]],
+        "owner": {"reference": owner},
+        "restriction": {"period": {"end": order.alert.due_at.isoformat()}},
+    }
+
+
+def request_of(task: Resource) -> Request:
+    """Return which asking a work order is: the first one says nothing of it."""
+    for one in task.get("input", []):
+        if one.get("type", {}).get("text") == "request":
+            found = _REQUEST.fullmatch(str(one.get("valueString")))
+            return Request() if found is None else Request(int(found[1]), int(found[2]))
+    return Request()
+
+
+def outcome_of(task: Resource) -> Outcome | None:
+    """Return what came of a work order; None if it does not say it in one of our words."""
+    said = [word for one in task.get("output", []) for word in _words(one)]
+    said += [one.get("code") for one in task.get("statusReason", {}).get("coding", [])]
+    known = {outcome.value: outcome for outcome in Outcome}
+    return next((known[word] for word in said if word in known), None)
+
+
+def _words(output: Resource) -> list[Any]:
+    coded = [one.get("code") for one in output.get("valueCodeableConcept", {}).get("coding", [])]
+    return [*coded, output.get("valueCode"), output.get("valueString")]
 
 
 def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
@@ -96,26 +154,34 @@ def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     gone = alert.state is AlertState.WITHDRAWN and not over
     standing = "withdrawn" if gone else alert.finding.standing.value
     read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
+    number = "{}.{}".format(*alert.request)
+    request = [{"type": {"text": "request"}, "valueString": number}] if alert.request != Request() else []
     return {
         "priority": PRIORITIES[alert.urgency],
         "businessStatus": {"text": standing},
         "description": f"{order.reason}. {order.work or ''}".rstrip(),
-        **({"input": read} if read else {}),
+        **({"input": [*read, *request]} if read or request else {}),
     }
+
+
+def _said(outcome: Outcome) -> Resource:
+    return {"type": {"text": "outcome"}, "valueCodeableConcept": concept(coding(OUTCOME, outcome.value))}
 
 
 def _same(changed: Resource, existing: Resource) -> bool:
     """Compare without references: a server writes its own in place of those within the bundle."""
-    plain = ("priority", "businessStatus", "description", "status")
+    plain = ("priority", "businessStatus", "description", "status", "output")
     same_count = len(changed.get("input", [])) == len(existing.get("input", []))
-    return same_count and all(changed.get(name) == existing.get(name) for name in plain)
+    same_request = request_of(changed) == request_of(existing)
+    return same_count and same_request and all(changed.get(name) == existing.get(name) for name in plain)
 
 
 def _opening_status(state: AlertState) -> str:
     return {
         AlertState.OPEN: "requested",
         AlertState.ACKNOWLEDGED: "accepted",
-        AlertState.COMPLETED: "completed",
+        AlertState.IN_PROGRESS: "in-progress",
+        AlertState.RESOLVED: "completed",
         AlertState.WITHDRAWN: "cancelled",
     }[state]
 
@@ -124,7 +190,9 @@ def _next_status(state: AlertState, status: str) -> str:
     match state:
         case AlertState.ACKNOWLEDGED if status in _NOT_BEGUN:
             return "accepted"
-        case AlertState.COMPLETED if status not in _ENDED:
+        case AlertState.IN_PROGRESS if status in _NOT_BEGUN or status in _TAKEN:
+            return "in-progress"
+        case AlertState.RESOLVED if status not in _ENDED:
             return "completed"
         case AlertState.WITHDRAWN if status in _NOT_BEGUN:
             return "cancelled"
@@ -147,7 +215,14 @@ def patient_message(order: AlertOrder, patient: str, organization: str) -> Resou
         "priority": "urgent",
         "recipient": [{"reference": patient}],
         "language": order.care.language,
+        **_not_before(order),
     }
+
+
+def _not_before(order: AlertOrder) -> Resource:
+    """Return when the patient may be told, if not at once."""
+    at = order.patient_not_before
+    return {} if at is None else {"occurrenceDateTime": at.isoformat()}
 
 
 def _communication(  # noqa: PLR0913, PLR0917 - a message has these parts

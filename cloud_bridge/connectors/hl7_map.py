@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import Alert, AlertState
 from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
 from cloud_bridge.connectors.fhir_codes import SPECIMEN_CODES, specialization
 from cloud_bridge.connectors.fhir_observations import is_patient_data
@@ -98,7 +98,7 @@ def withdrawal(reading: UUID, revision: int, routing: Routing, now: dt.datetime)
 def alert_message(order: AlertOrder, routing: Routing, now: dt.datetime) -> Message:
     """Return one state of an alert."""
     alert = order.alert
-    phase, state, inactivation = _facets(alert.state, alert.revision)
+    phase, state, inactivation = _facets(alert)
     priority = _PRIORITIES[alert.finding.severity]
     said = order.reason if order.work is None else f"{order.reason}. {order.work}"
     values = [
@@ -124,12 +124,14 @@ def alert_message(order: AlertOrder, routing: Routing, now: dt.datetime) -> Mess
     return _message("PCD-04", key, routing, order.gateway, now, body)
 
 
-def _facets(state: AlertState, revision: int) -> tuple[str, str, str]:
+def _facets(alert: Alert) -> tuple[str, str, str]:
     """Return event phase, alarm state and inactivation state."""
-    match state:
+    match alert.state:
+        case AlertState.OPEN if alert.escalation:
+            return "escalate", "active", "enabled"
         case AlertState.OPEN:
-            return ("start" if revision == 1 else "update", "active", "enabled")
-        case AlertState.ACKNOWLEDGED:
+            return ("start" if alert.revision == 1 else "update", "active", "enabled")
+        case AlertState.ACKNOWLEDGED | AlertState.IN_PROGRESS:
             return "update", "active", "alert-acknowledged"
         case _:
             return "end", "inactive", "enabled"

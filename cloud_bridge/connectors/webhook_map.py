@@ -78,6 +78,9 @@ def alert_event(order: AlertOrder) -> Event:
         "due_at": alert.due_at.isoformat(),
         "reason": order.reason,
         "work": order.work,
+        "outcome": None if alert.outcome is None else alert.outcome.value,
+        "asked": order.asked.value,
+        "to": _who(order.owner),
         "nurse": _who(order.care.nurse),
         "readings": [str(one.reading.id) for one in order.readings],
     }
@@ -120,9 +123,15 @@ def _message(  # noqa: PLR0913, PLR0917 - a message has its parts
         "from": _who(care.organization),
         "language": language,
         "text": None if revoked else text,
+        "not_before": _not_before(order, role),
         "revoked": revoked,
     }
     return _event("message", (message, revoked), body)
+
+
+def _not_before(order: AlertOrder, role: str) -> str | None:
+    at = order.patient_not_before if role == "patient" else None
+    return None if at is None else at.isoformat()
 
 
 def _about(order: AlertOrder) -> dict[str, Any]:

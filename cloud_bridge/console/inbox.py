@@ -9,24 +9,25 @@ from uuid import UUID
 from cloud_bridge.access.consent import DATA_OF
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.access.sight import Sight
-from cloud_bridge.alerts import Alert, AlertState
-from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.alerts import Act, Alert, AlertState
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
+from cloud_bridge.console.life import SEVERITIES, PastRecord, Steps, steps
 from cloud_bridge.console.people import KINDS
+from cloud_bridge.duty import Duty
 from cloud_bridge.orders import reason_line
-from cloud_bridge.rules.base import HOME, Reading, Settings, Severity, Standing
+from cloud_bridge.rules.base import HOME, Finding, Reading, Settings, Severity, Standing
 from cloud_bridge.rules.blood_pressure import ConsecutiveRule
 from cloud_bridge.rules.parameters import PressureLimit
 from cloud_bridge.rules.programme import rules_of
 from cloud_bridge.rules.refusals import Refusal, refusal
-from cloud_bridge.store.base import DeadLetter, DeliveryKey
+from cloud_bridge.silence_cause import Cause
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, Taken
 from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
 MAX_LETTERS: Final = 20
 _ORDER: Final = {Severity.SEVERE: 0, Severity.HIGH: 1, Severity.ROUTINE: 2}
-_SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
 _STANDINGS: Final = {
     Standing.UNCONFIRMED: "not yet confirmed by a second reading",
     Standing.CONFIRMED: "confirmed",
@@ -51,7 +52,7 @@ _QUANTITIES: Final = {
 }
 
 
-class Record(Protocol):
+class Record(PastRecord, Protocol):
     """What the page asks of the store."""
 
     def open_alerts(self) -> Sequence[Alert]:
@@ -66,8 +67,17 @@ class Record(Protocol):
         """Return a patient's readings (None: of every quantity) by time of measuring."""
         ...
 
-    def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that somebody saw it; False if it was known."""
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        ...
+
+    def cause_of(self, finding: Finding) -> Cause | None:
+        """Return why nothing comes from a patient; None of what is no silence that goes on."""
+        ...
+
+    def move(self, alert_id: UUID, act: Act) -> Taken:
+        """Make a move if it holds; `Rejected` if what is said of it is wrong."""
         ...
 
     def dead_letters(self) -> Sequence[DeadLetter]:
@@ -76,10 +86,6 @@ class Record(Protocol):
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
         """Let it be delivered again; `Rejected` if there is no such dead letter."""
-        ...
-
-    def known_as(self, patient: str) -> Identifier | None:
-        """Return who a patient is to the hospital."""
         ...
 
     def settings(self, patient: str) -> Settings:
@@ -102,6 +108,7 @@ class Item:
     overdue: bool
     seen_by: str | None
     seen_at: str | None
+    steps: Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,10 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """The whole page. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason alone."""
+    """The whole page. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason alone.
+
+    `off_duty` says until when nobody is on duty, None while somebody is.
+    """
 
     waiting: tuple[Card, ...]
     seen: tuple[Card, ...]
@@ -151,6 +161,7 @@ class Inbox:
     may_open: bool
     undelivered: int
     letters: tuple[Letter, ...]
+    off_duty: str | None = None
 
 
 def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime, sight: Sight) -> Inbox:
@@ -170,6 +181,7 @@ def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime, si
         seen=tuple(c for c in cards if not c.open),
         undelivered=len(dead),
         letters=tuple(desk.letter(one) for one in dead[:MAX_LETTERS]),
+        off_duty=None if record.duty.on(now) else words.moment(record.duty.opens(now), zone),
     )
 
 
@@ -245,17 +257,18 @@ class _Desk:
         return Item(
             alert_id=alert.alert_id,
             level=alert.urgency.value,
-            severity=words.say(_SEVERITIES[alert.urgency]),
+            severity=words.say(SEVERITIES[alert.urgency]),
             standing=words.say(_STANDINGS[finding.standing]),
             late=alert.late,
             reason=words.say("Why is not shown: no consent for it.")
             if withheld
-            else reason_line(alert, words.tag),
+            else reason_line(alert, words.tag, self.record.cause_of(finding)),
             since=words.moment(finding.since, self.zone),
             due=words.moment(alert.due_at, self.zone),
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,
             seen_by=alert.acknowledged_by,
             seen_at=seen_at,
+            steps=steps(alert, words, self.zone),
         )
 
     def _row(self, reading: Reading) -> Row:

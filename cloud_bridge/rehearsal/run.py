@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from cloud_bridge.alerts import Alert
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.judge import Basis, RulesBy, judge
 from cloud_bridge.rehearsal.histories import History
 from cloud_bridge.rules.base import Membership, Queue, Reading, Settings, Severity, Standing
@@ -64,6 +65,11 @@ class _Memory:
         self.readings.append(reading)
         self._times.append(at)
         self._by_id[reading.id] = at
+
+    @property
+    def duty(self) -> Duty:
+        """In a rehearsal somebody always is on duty: it counts what is raised, not when it is seen."""
+        return ALWAYS
 
     def readings_of(self, subject: str, since: dt.datetime) -> list[Reading]:
         del subject

@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Setting, Settings
+from cloud_bridge.rules.care import Care
 from cloud_bridge.rules.catalogue import RULES, TECHNICAL_RULES, AnyReadingRule
 from cloud_bridge.rules.episodes import LAST, soonest
 from cloud_bridge.rules.technical import Sign, SignKind, TechnicalRule
@@ -37,6 +38,7 @@ class _File(BaseModel):
 
     programme: str
     version: str = Field(min_length=1, max_length=16)
+    care: Care = Care()
     texts: Texts
     rules: Mapping[str, Mapping[str, Any]]
 
@@ -53,6 +55,7 @@ class Programme:
     technical: tuple[TechnicalRule, ...]
     texts: Texts
     rule_texts: Mapping[str, Texts]
+    care: Care
 
 
 def parse_programme(body: str) -> Programme:
@@ -73,9 +76,8 @@ def parse_programme(body: str) -> Programme:
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise Misconfigured(f"The programme's file cannot be used: {error}") from error
     digest = hashlib.sha256(body.encode()).digest()
-    return Programme(
-        file.programme, file.version, digest, body, tuple(made), tuple(technical), file.texts, texts
-    )
+    rules = tuple(made), tuple(technical)
+    return Programme(file.programme, file.version, digest, body, *rules, file.texts, texts, file.care)
 
 
 def _rule(kind: type[AnyReadingRule], table: Mapping[str, Any], file: _File) -> AnyReadingRule:
@@ -121,6 +123,12 @@ def rules_for(subject: str, programmes: tuple[str, ...]) -> tuple[AnyReadingRule
 def rules_of(settings: Settings) -> tuple[AnyReadingRule, ...]:
     """Return the rules that look at a subject with these settings."""
     return rules_for(settings.subject, tuple(m.programme for m in settings.programmes))
+
+
+def care_of(finding: Finding) -> Care:
+    """Return how soon what a programme found must be seen, and by whom."""
+    name = finding.programme
+    return programme(name if name in {*PROGRAMMES, TECHNICAL} else DEFAULT_PROGRAMME).care
 
 
 def silent_from(heard_at: dt.datetime) -> dt.datetime:

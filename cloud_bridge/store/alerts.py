@@ -2,41 +2,55 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, select, true, update
+from sqlalchemy import Connection, Engine, and_, select, true
 
-from cloud_bridge.alerts import Alert, AlertState, step
+from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move
 from cloud_bridge.connectors.base import Identifier
-from cloud_bridge.rules.base import Queue, Reading, Settings
+from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
+from cloud_bridge.rules.programme import care_of
+from cloud_bridge.silence_cause import Cause
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import DeadLetter, DeliveryKey
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, LifeEvent, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
-from cloud_bridge.store.judging import delivered, want_delivery
+from cloud_bridge.store.life import Life, events_of, raised_since
 from cloud_bridge.store.outgoing import Sealer, queue_message
+from cloud_bridge.store.silences import cause_of
 from wire_format.downlink import SeenByCareTeam
-from wire_format.errors import Rejected
 from wire_format.nomenclature import Quantity
 
-ROLE = "nurse"
-_LIVE = (AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value)
+RESOLVED_SHOWN: Final = 200
+_LIVE: Final = tuple(state.value for state in LIVE)
 
 
 class SqlAlerts:
     """See `Alerts`."""
 
     def __init__(
-        self, engine: Engine, destinations: Sequence[str], sealer: Sealer, zone: str = "UTC"
+        self,
+        engine: Engine,
+        destinations: Sequence[str],
+        sealer: Sealer,
+        zone: str = "UTC",
+        duty: Duty = ALWAYS,
     ) -> None:
         self._engine = engine
         self._destinations = tuple(destinations)
         self._sealer = sealer
         self._zone = zone
+        self._duty = duty
+
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        return self._duty
 
     def open_alerts(self, queue: Queue = Queue.CLINICAL) -> list[Alert]:
-        """Return a queue: open items first, then acknowledged ones, each group by when it is due."""
+        """Return a queue: open items first, then those somebody has, each group by when it is due."""
         table = schema.alert
         live = and_(table.c.state.in_(_LIVE), table.c.queue == queue.value)
         query = select(table).where(live).order_by(table.c.due_at, table.c.id)
@@ -93,62 +107,53 @@ class SqlAlerts:
         with reading(self._engine) as connection:
             return rows.settings(connection, patient, self._zone)
 
+    def move(self, alert_id: UUID, act: Act) -> Taken:
+        """Make a move if it holds; whoever saw an item first has the home told, once."""
+        with self._engine.begin() as connection:
+            taken = Life(connection, self._destinations, self._duty).make(alert_id, act)
+            first = taken.held and taken.before.acknowledged_at is None
+            if first and taken.alert.acknowledged_at is not None:
+                self._tell_home(connection, taken.alert, act.at)
+        return taken
+
+    def _tell_home(self, connection: Connection, alert: Alert, at: dt.datetime) -> None:
+        if alert.finding.queue is not Queue.CLINICAL:
+            return  # of what an installer saw, nobody at home has to hear
+        query = select(schema.alert.c.gateway).where(schema.alert.c.id == alert.alert_id)
+        role = care_of(alert.finding).role(alert.escalation)
+        seen = SeenByCareTeam(alert_id=alert.alert_id, role=role.value, at=at)
+        queue_message(connection, connection.execute(query).scalar_one(), seen, self._sealer, at)
+
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that somebody saw it, and queue the message to the home; once."""
-        with self._engine.begin() as connection:
-            row = _locked(connection, alert_id)
-            if row.acknowledged_at is not None:
-                return False
-            self._saw(connection, row, AlertState.ACKNOWLEDGED, by, at)
-            return True
+        """Record that somebody saw it; False if it was known, or is over."""
+        return self.move(alert_id, Act(Move.ACKNOWLEDGE, Actor.PERSON, at, by)).held
 
-    def complete(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that the work order is finished; whoever finished it has also seen it."""
-        with self._engine.begin() as connection:
-            row = _locked(connection, alert_id)
-            withdrawn = row.state == AlertState.WITHDRAWN.value and row.acknowledged_at is not None
-            if row.state == AlertState.COMPLETED.value or withdrawn:
-                return False
-            if row.acknowledged_at is None:
-                self._saw(connection, row, AlertState.COMPLETED, by, at)
-            else:
-                self._move(connection, row, AlertState.COMPLETED, by, at, {})
-            return True
+    def cause_of(self, finding: Finding) -> Cause | None:
+        """Return why nothing comes from a patient; None of what is no silence that goes on."""
+        with reading(self._engine) as connection:
+            return cause_of(connection, finding)
 
-    def _saw(
-        self,
-        connection: Connection,
-        row: Any,  # noqa: ANN401 - a row
-        to: AlertState,
-        by: str,
-        at: dt.datetime,
-    ) -> None:
-        state = AlertState(row.state)
-        # What late data withdrew stays withdrawn; that somebody saw it is recorded all the same.
-        to = state if state is AlertState.WITHDRAWN else to
-        self._move(connection, row, to, by, at, {"acknowledged_at": at, "acknowledged_by": by})
-        if row.queue == Queue.CLINICAL.value:  # of what an installer saw, nobody at home has to hear
-            seen = SeenByCareTeam(alert_id=row.id, role=ROLE, at=at)
-            queue_message(connection, row.gateway, seen, self._sealer, at)
+    def events(self, alert_id: UUID) -> list[LifeEvent]:
+        """Return all that happened to an alert, in order."""
+        with reading(self._engine) as connection:
+            return events_of(connection, alert_id)
 
-    def _move(  # noqa: PLR0913, PLR0917 - one transition
-        self,
-        connection: Connection,
-        row: Any,  # noqa: ANN401 - a row
-        to: AlertState,
-        by: str,
-        at: dt.datetime,
-        more: dict[str, Any],
-    ) -> None:
-        state = step(AlertState(row.state), to)
-        connection.execute(
-            update(schema.alert)
-            .where(schema.alert.c.id == row.id)
-            .values(state=state.value, revision=row.revision + 1, **more)
+    def resolved(self, since: dt.datetime, limit: int = RESOLVED_SHOWN) -> list[Alert]:
+        """Return clinicians' items that were resolved since a moment, the newest first."""
+        table = schema.alert
+        mine = and_(
+            table.c.state == AlertState.RESOLVED.value,
+            table.c.queue == Queue.CLINICAL.value,
+            table.c.moved_at >= since,
         )
-        connection.execute(schema.alert_history.insert().values(alert=row.id, at=at, what=state.value, by=by))
-        if delivered(row.subject, Queue(row.queue)):
-            want_delivery(connection, "alert", row.id, self._destinations, at)
+        query = select(table).where(mine).order_by(table.c.moved_at.desc(), table.c.id).limit(limit)
+        with reading(self._engine) as connection:
+            return [rows.alert(row) for row in connection.execute(query)]
+
+    def yields(self, since: dt.datetime) -> list[Raised]:
+        """Return what became of each item that was raised since a moment."""
+        with reading(self._engine) as connection:
+            return raised_since(connection, since)
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
         """Let a dead letter be delivered again; raises `Rejected` if there is none."""
@@ -163,12 +168,3 @@ class SqlAlerts:
                 DeadLetter(DeliveryKey(r.kind, r.subject, r.destination), r.last_error or "", r.attempts)
                 for r in connection.execute(query)
             ]
-
-
-def _locked(connection: Connection, alert_id: UUID) -> Any:  # noqa: ANN401 - a row
-    """Return an alert's row; no other transaction changes it before this one ends."""
-    query = select(schema.alert).where(schema.alert.c.id == alert_id).with_for_update()
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise Rejected(f"There is no alert {alert_id}: open the inbox again.")
-    return row

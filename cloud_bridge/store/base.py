@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from cloud_bridge.alerts import Alert
+from cloud_bridge.alerts import Act, Alert, AlertState, Outcome
 from cloud_bridge.connectors.base import CareContext, Order
 from cloud_bridge.rules.base import Queue, Reading, Setting
+from cloud_bridge.rules.care import CareRole
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
 from wire_format.receipt import Verdict
@@ -195,6 +196,41 @@ class Deliveries(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a move: whether it held, and the alert after it (and before). Else who was first."""
+
+    held: bool
+    alert: Alert
+    before: Alert
+
+
+@dataclass(frozen=True, slots=True)
+class LifeEvent:
+    """One thing that happened to an alert. `by` is None for the rules and the clock.
+
+    `asked` is the role that is asked from then on, of what was handed on; `reason` is what somebody wrote.
+    """
+
+    at: dt.datetime
+    what: str
+    by: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    asked: CareRole | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """One item that a rule raised, and what became of it. `ended`: somebody resolved it at least once."""
+
+    programme: str
+    rule: str
+    state: AlertState
+    ended: bool
+    outcome: Outcome | None
+
+
 class Alerts(Protocol):
     """What the inbox page and the work-order poll ask."""
 
@@ -210,12 +246,8 @@ class Alerts(Protocol):
         """Return a patient's readings (None: of every quantity) by time of measuring."""
         ...
 
-    def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that somebody saw it, and queue the message to the home, once; False if it was known."""
-        ...
-
-    def complete(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
-        """Record that the work order is finished; False if it was known."""
+    def move(self, alert_id: UUID, act: Act) -> Taken:
+        """Make a move if it holds; `Rejected` if there is no such item, or what is said of it is wrong."""
         ...
 
     def dead_letters(self) -> Sequence[DeadLetter]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, not_, or_, select, true, update
 
@@ -17,6 +18,7 @@ from cloud_bridge.connectors.base import (
     ReadingOrder,
     WithdrawnReading,
 )
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.orders import alert_order
 from cloud_bridge.store import consent_holds, rows, schema
 from cloud_bridge.store.base import (
@@ -29,6 +31,7 @@ from cloud_bridge.store.base import (
 )
 from cloud_bridge.store.consent_holds import Missing
 from cloud_bridge.store.engine import reading
+from cloud_bridge.store.silences import cause_of
 from wire_format.errors import Rejected
 
 CLAIM_LASTS: Final = dt.timedelta(minutes=2)
@@ -42,17 +45,21 @@ UNKNOWN_SOFTWARE: Final = "unknown"
 class SqlDeliveries:
     """See `Deliveries`. A claim that its worker does not live to fulfil runs out by itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a hospital says of its deliveries
         self,
         engine: Engine,
         staff_language: str,
         claim_lasts: dt.timedelta = CLAIM_LASTS,
+        zone: str = "UTC",
+        duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._engine = engine
         self._staff_language = staff_language
         self._claim_lasts = claim_lasts
         self._needed = consent_needed
+        self._zone = zone
+        self._duty = duty
 
     def claim_deliveries(
         self, now: dt.datetime, limit: int, among: Among | None = None
@@ -213,11 +220,13 @@ class SqlDeliveries:
         evidence = _filed(one.finding.evidence)
         readings = _reading_orders(connection, evidence)
         gateway = _gateway(connection, row.gateway, _software(connection, evidence))
+        why = cause_of(connection, one.finding)
+        lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]
         if consent is not None and now is not None:
             own = consent_holds.covered(connection, own, consent, now)
-        return alert_order(one, own, care, gateway, self._staff_language)
+        return alert_order(one, own, care, gateway, self._staff_language, self._duty, lives, why)
 
 
 def retry_dead(engine: Engine, key: DeliveryKey, now: dt.datetime) -> None:

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Select, and_, func, select, update
 
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import InboxMessage
 from cloud_bridge.store.engine import reading as reading_only
-from cloud_bridge.store.judging import AT_ONCE, Judging, set_timer
+from cloud_bridge.store.judging import AT_ONCE, DUE, Judging, set_timer
+from cloud_bridge.store.life import Life
 from cloud_bridge.store.repetition import mark_repetitions
 from wire_format.envelope import EnvelopeHeader
 from wire_format.identity import content_hash
@@ -192,7 +194,13 @@ class IntakeTransaction(Judging):
         return subjects
 
     def due_subjects(self, due: str, now: dt.datetime) -> set[str]:
-        """Return the subjects to judge for a timer: its own, or those whose readings a home's people are."""
+        """Return the subjects to judge for a timer: its own, or those whose readings a home's people are.
+
+        An alert's own timer judges nobody: if it was not seen in time, the next role is asked.
+        """
+        if due.startswith(DUE):
+            Life(self._db, self._destinations, self._duty).look_at(UUID(due.removeprefix(DUE)), now)
+            return set()
         if due.startswith(_LOOK_AGAIN):
             return self.after_enrolment(due.removeprefix(_LOOK_AGAIN), now)
         return {due}
@@ -228,10 +236,13 @@ def look_again(connection: Connection, gateway: str) -> None:
 class Intake:
     """The inbox, and the transactions of ingest."""
 
-    def __init__(self, engine: Engine, destinations: Sequence[str], zone: str = "UTC") -> None:
+    def __init__(
+        self, engine: Engine, destinations: Sequence[str], zone: str = "UTC", duty: Duty = ALWAYS
+    ) -> None:
         self._engine = engine
         self._destinations = tuple(destinations)
         self._zone = zone
+        self._duty = duty
 
     def accept(self, topic: str, data: bytes, now: dt.datetime) -> None:
         """Commit one message to the inbox. Durable when this returns: then the broker may be told."""
@@ -257,7 +268,7 @@ class Intake:
     def transaction(self) -> Iterator[IntakeTransaction]:
         """Yield one transaction; it commits when the block ends, and leaves nothing if the block raises."""
         with self._engine.begin() as connection:
-            yield IntakeTransaction(connection, self._destinations, self._zone)
+            yield IntakeTransaction(connection, self._destinations, self._zone, self._duty)
 
     def timers_due(self, now: dt.datetime) -> list[str]:
         """Return the subjects whose timer has run out."""

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
-from cloud_bridge.alerts import Alert, AlertState
+from cloud_bridge.alerts import LIVE, Alert
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.judge import Basis
 from cloud_bridge.rules.base import GATEWAY, HOME, Queue, Reading, Settings, subject_of
 from cloud_bridge.rules.programme import installed
@@ -19,16 +20,25 @@ from wire_format.identity import derived_id
 from wire_format.statements import DeviceEvent
 
 AT_ONCE: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+DUE: Final = "due:"
 _DEVICE_EVENT: Final = next(name for name, model in ITEM_TYPES.items() if model is DeviceEvent)
 
 
 class Judging:
     """See `cloud_bridge.judge.JudgingTransaction`. `zone` is where patients live if nothing else was said."""
 
-    def __init__(self, connection: Connection, destinations: Sequence[str], zone: str = "UTC") -> None:
+    def __init__(
+        self, connection: Connection, destinations: Sequence[str], zone: str = "UTC", duty: Duty = ALWAYS
+    ) -> None:
         self._db = connection
         self._destinations = destinations
         self._zone = zone
+        self._duty = duty
+
+    @property
+    def duty(self) -> Duty:
+        """When somebody is on duty here."""
+        return self._duty
 
     def readings_of(self, subject: str, since: dt.datetime) -> list[Reading]:
         """Return a subject's readings since a moment, and those whose time nobody knows."""
@@ -76,7 +86,7 @@ class Judging:
     def watches(self, gateway: str) -> bool:
         """Whether something is open with a home's equipment that a new sign may end."""
         table = schema.alert
-        is_open = table.c.state.in_((AlertState.OPEN.value, AlertState.ACKNOWLEDGED.value))
+        is_open = table.c.state.in_([state.value for state in LIVE])
         query = select(table.c.id).where(table.c.subject == f"{GATEWAY}{gateway}", is_open).limit(1)
         return self._db.execute(query).first() is not None
 
@@ -97,8 +107,8 @@ class Judging:
         return rows.settings(self._db, subject, self._zone)
 
     def alerts_of(self, subject: str) -> list[Alert]:
-        """Return every alert there ever was of a subject."""
-        query = select(schema.alert).where(schema.alert.c.subject == subject)
+        """Return every alert there ever was of a subject; nobody else moves them before this ends."""
+        query = select(schema.alert).where(schema.alert.c.subject == subject).with_for_update()
         return [rows.alert(row) for row in self._db.execute(query)]
 
     def save_alert(self, alert: Alert, what: str, now: dt.datetime, basis: Basis | None = None) -> None:
@@ -111,6 +121,7 @@ class Judging:
         else:
             self._db.execute(update(table).where(table.c.id == alert.alert_id).values(**values))
         self._db.execute(schema.alert_history.insert().values(alert=alert.alert_id, at=now, what=what))
+        watch(self._db, alert)
         if basis is not None:
             self._keep(alert, basis, now)
         if delivered(alert.finding.subject, alert.finding.queue):
@@ -162,6 +173,17 @@ def set_timer(connection: Connection, subject: str, due_at: dt.datetime | None) 
     connection.execute(table.delete().where(table.c.subject == subject))
     if due_at is not None:
         connection.execute(table.insert().values(subject=subject, due_at=due_at))
+
+
+def due_key(alert: UUID) -> str:
+    """Return what the timer of an alert is called: it runs until somebody saw it."""
+    return f"{DUE}{alert.hex}"
+
+
+def watch(connection: Connection, alert: Alert, *, ran_out: bool = False) -> None:
+    """Have an alert looked at when it is due, while it waits; `ran_out`: nobody is left to ask."""
+    waits = alert.waits_for_somebody and not ran_out
+    set_timer(connection, due_key(alert.alert_id), alert.due_at if waits else None)
 
 
 def delivered(subject: str, queue: Queue) -> bool:

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, or_, select
 
-from cloud_bridge.alerts import Alert, AlertState
+from cloud_bridge.alerts import Alert, AlertState, Outcome
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.fold import fold
 from cloud_bridge.rules.base import (
@@ -182,6 +182,11 @@ def alert_columns(alert: Alert) -> dict[str, Any]:
         "acknowledged_at": alert.acknowledged_at,
         "acknowledged_by": alert.acknowledged_by,
         "late": alert.late,
+        "escalation": alert.escalation,
+        "moved_at": alert.moved_at,
+        "moved_by": alert.moved_by,
+        "reopened": alert.reopened,
+        "outcome": None if alert.outcome is None else alert.outcome.value,
     }
 
 
@@ -212,4 +217,9 @@ def alert(row: Row[Any]) -> Alert:
         acknowledged_at=row.acknowledged_at,
         acknowledged_by=row.acknowledged_by,
         late=row.late,
+        escalation=row.escalation,
+        moved_at=row.moved_at,
+        moved_by=row.moved_by,
+        reopened=row.reopened,
+        outcome=None if row.outcome is None else Outcome(row.outcome),
     )

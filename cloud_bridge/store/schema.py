@@ -231,6 +231,11 @@ alert = Table(
     Column("queue", String(16), nullable=False),
     Column("late", Boolean, nullable=False, default=False),
     Column("came_true", UtcTime),
+    Column("escalation", Integer, nullable=False, default=0),
+    Column("moved_at", UtcTime),
+    Column("moved_by", Text),
+    Column("outcome", String(32)),
+    Column("reopened", Integer, nullable=False, default=0),
     Index("alert_subject", "subject"),
     Index("alert_state", "state", "due_at"),
 )
@@ -243,6 +248,10 @@ alert_history = Table(
     Column("at", UtcTime, nullable=False),
     Column("what", String(32), nullable=False),
     Column("by", Text),
+    Column("outcome", String(32)),
+    Column("reason", Text),
+    Column("asked", String(16)),
+    Index("alert_history_alert", "alert"),
 )
 
 rule_set = Table(  # each version of a programme's file that a finding ever stood on, whole

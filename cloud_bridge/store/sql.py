@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Select, Table, func, select
 
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.store import schema
 from cloud_bridge.store.access import SqlAccess
 from cloud_bridge.store.alerts import SqlAlerts
@@ -30,16 +31,17 @@ class SqlStore:
         claim_lasts: dt.timedelta = CLAIM_LASTS,
         *,
         zone: str = "UTC",
+        duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
-        self.intake = Intake(self.engine, destinations, zone)
+        self.intake = Intake(self.engine, destinations, zone, duty)
         self.outgoing = Outgoing(self.engine, sealer)
-        self.alerts = SqlAlerts(self.engine, destinations, sealer, zone)
+        self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)
-        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts, consent_needed)
+        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts, zone, duty, consent_needed)
 
     def healthy(self) -> bool:
         """Tell whether the database answers."""

@@ -30,10 +30,12 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
 # Inside the bridge: pure parts, and the parts of the bridge that they may know.
 PURE: Final[dict[str, tuple[str, ...]]] = {
     "cloud_bridge.rules": ("cloud_bridge.rules",),
-    "cloud_bridge.alerts": ("cloud_bridge.rules.base",),
+    "cloud_bridge.alerts": ("cloud_bridge.rules.base", "cloud_bridge.rules.care", "cloud_bridge.duty"),
+    "cloud_bridge.duty": ("cloud_bridge.rules.base", "cloud_bridge.rules.care"),
     **{
         f"cloud_bridge.connectors.{pure}": (
             "cloud_bridge.rules.base",
+            "cloud_bridge.rules.care",
             "cloud_bridge.alerts",
             "cloud_bridge.connectors.base",
             "cloud_bridge.connectors.fhir_",

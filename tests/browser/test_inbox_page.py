@@ -18,6 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from cloud_bridge.access.model import Account, DataType, Role
+from cloud_bridge.alerts import Outcome
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk
@@ -151,6 +152,28 @@ def test_seen_by_keyboard_alone(page: Open) -> None:
     assert len(seen) == 1
 
 
+def test_worked_on_and_resolved_by_keyboard_alone(page: Open) -> None:
+    page.tab_to("input").send_keys("nurse-7", Keys.TAB, Keys.TAB)
+    assert page.focused().text == "I am working on it"
+    assert page.focused().value_of_css_property("outline-style") != "none"
+    page.focused().send_keys(Keys.ENTER)
+    WebDriverWait(page.browser, 10).until(lambda _: "nurse-7 works on it" in page.text())
+    seen = page.browser.find_element(By.ID, "seen")
+    page.browser.execute_script("arguments[0].focus()", seen)  # type: ignore[no-untyped-call]  # selenium's
+    page.tab_to("summary").send_keys(Keys.ENTER)
+    page.tab_to("select").send_keys("admitted", Keys.TAB)
+    page.focused().send_keys("by ambulance", Keys.TAB)
+    assert page.focused().text == "Resolved"
+    page.focused().send_keys(Keys.ENTER)
+    WebDriverWait(page.browser, 10).until(lambda b: b.current_url.endswith("/resolved"))
+    assert "Resolved: admitted" in page.text()
+    page.tab_to("summary").send_keys(Keys.ENTER)
+    assert "Resolved: admitted · by ambulance" in page.text()
+    _legible(page)
+    (done,) = page.desk.store.alerts.resolved(page.desk.now)
+    assert (done.acknowledged_by, done.outcome) == ("nurse-7", Outcome.ADMITTED)
+
+
 def _sign_in(page: Open, name: str) -> None:
     """By keyboard alone: the fields come one after the other."""
     field = page.tab_to("input")
@@ -212,7 +235,7 @@ def _legible(page: Open) -> None:
     width = page.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")  # type: ignore[no-untyped-call]  # selenium's
     assert width[0] <= width[1]
     small = page.browser.execute_script(  # type: ignore[no-untyped-call]  # selenium's
-        "return [...document.querySelectorAll('button, input:not([type=hidden])')]"
+        "return [...document.querySelectorAll('button, select, summary, input:not([type=hidden])')]"
         ".filter(e => e.getClientRects().length)"
         ".map(e => e.getBoundingClientRect().height).filter(h => h < 44)"
     )
@@ -233,14 +256,17 @@ def test_everything_can_be_read(page: Open, language: str, size: tuple[int, int]
     page.browser.set_window_size(*size)
     page.browser.get(f"{page.address}/?lang={language}")
     assert page.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
-    page.browser.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    for summary in page.browser.find_elements(By.TAG_NAME, "summary"):
+        summary.send_keys(Keys.ENTER)
+    assert page.browser.find_element(By.TAG_NAME, "select").is_displayed()
     ratios = page.browser.execute_script(LUMINANCE)  # type: ignore[no-untyped-call]  # selenium's
     assert len(ratios) > 40
     assert [(ratio, text) for ratio, text in ratios if ratio < 7] == []
     width = page.browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")  # type: ignore[no-untyped-call]  # selenium's
     assert width[0] <= width[1]
     small = page.browser.execute_script(  # type: ignore[no-untyped-call]  # selenium's
-        "return [...document.querySelectorAll('button, input:not([type=hidden])')]"
+        "return [...document.querySelectorAll('button, select, summary, input:not([type=hidden])')]"
+        ".filter(e => e.getClientRects().length)"
         ".map(e => e.getBoundingClientRect().height).filter(h => h < 44)"
     )
     assert small == []

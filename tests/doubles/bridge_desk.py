@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
+from cloud_bridge.alerts import Act, Actor, Move, Outcome
 from cloud_bridge.connectors.base import CareContext, Identifier
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.rules.base import Queue, Reading
 from cloud_bridge.steps import StepObserver, nobody
@@ -49,11 +52,12 @@ class BridgeDesk:
         observer: StepObserver = nobody,
         *,
         destinations: Sequence[str] = (DESTINATION,),
+        duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
         url = f"sqlite:///{folder}/bridge.sqlite"
-        self.store = SqlStore(url, sealer, tuple(destinations), consent_needed=consent_needed)
+        self.store = SqlStore(url, sealer, tuple(destinations), duty=duty, consent_needed=consent_needed)
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )
@@ -80,6 +84,11 @@ class BridgeDesk:
         """Let the time be `at`, and judge whoever's timer has run out."""
         self.now = at or self.now
         self.ingest.judge_again(self.store.intake.timers_due(self.now))
+
+    def resolve(self, alert: UUID, by: str = "nurse-1", outcome: Outcome = Outcome.CALLED) -> bool:
+        """Let somebody at the page resolve an item; whether that held."""
+        act = Act(Move.RESOLVE, Actor.PERSON, self.now, by, outcome)
+        return self.store.alerts.move(alert, act).held
 
     def queue(self, queue: Queue = Queue.CLINICAL) -> list[tuple[str, str]]:
         """The rule and the variant of each open item of a queue."""

@@ -15,6 +15,7 @@ from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.access.passwords import Credentials, new_credentials
 from cloud_bridge.api.app import create_app
 from cloud_bridge.api.room import Page
+from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
 from tests.doubles.bridge_home import SealingHome
@@ -73,9 +74,16 @@ class Visitor:
     """A browser's memory: cookies, the last page, and the token of its forms."""
 
     def __init__(
-        self, folder: Path, *, filled: bool = True, accounts: bool = False, wrong_takes_s: float = 0
+        self,
+        folder: Path,
+        *,
+        filled: bool = True,
+        accounts: bool = False,
+        wrong_takes_s: float = 0,
+        duty: Duty = ALWAYS,
+        zone: dt.tzinfo = ZONE,
     ) -> None:
-        self.desk = BridgeDesk(folder)
+        self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
         self.links = PageLinks(folder / "links")
         if filled:
@@ -85,7 +93,7 @@ class Visitor:
             self.links.redeem,
             lambda: self.told.append(True),
             lambda: self.desk.now,
-            ZONE,
+            zone,
             frozenset({HOST, "localhost:8600"}),
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
@@ -139,6 +147,11 @@ class Visitor:
         form = {"csrf": await self.csrf(), "name": "nurse-7", **changes}
         return await self.http.post(f"/alerts/{alert}/acknowledge", data=form)
 
+    async def move(self, alert: object, step: str, **fields: str) -> httpx.Response:
+        """Press a button of an item."""
+        form = {"csrf": await self.csrf(), "name": "nurse-7", **fields}
+        return await self.http.post(f"/alerts/{alert}/{step}", data=form)
+
     def later(self, **passed: float) -> None:
         self.desk.now += dt.timedelta(**passed)
 
@@ -149,9 +162,15 @@ class Visitor:
 
 @asynccontextmanager
 async def visitor(
-    folder: Path, *, filled: bool = True, accounts: bool = False, wrong_takes_s: float = 0
+    folder: Path,
+    *,
+    filled: bool = True,
+    accounts: bool = False,
+    wrong_takes_s: float = 0,
+    duty: Duty = ALWAYS,
+    zone: dt.tzinfo = ZONE,
 ) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s)
+    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s, duty=duty, zone=zone)
     try:
         yield one
     finally:

@@ -9,10 +9,12 @@ import pytest
 from babel.messages.extract import extract
 
 from cloud_bridge.access.model import Action, DataType, Role
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import GIVEN_BACK, AlertState, Outcome
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.console.language import chosen, language
+from cloud_bridge.console.life import ASKED, HAPPENED, OUTCOME_WORDS, STATES
 from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
+from cloud_bridge.rules.care import CareRole
 from cloud_bridge.store.base import ClaimedDelivery
 from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
 
@@ -263,6 +265,8 @@ def test_every_sentence_has_its_chinese() -> None:
                 sentences |= {text for _, text in found}
     sentences |= {"Severe", "High", "Routine", "confirmed", "not yet confirmed by a second reading"}
     sentences |= {*ROLES.values(), *KINDS.values(), *ACTIONS.values()}
+    sentences |= {*OUTCOME_WORDS.values(), *STATES.values(), *ASKED.values(), *HAPPENED.values(), GIVEN_BACK}
+    assert (set(OUTCOME_WORDS), set(STATES), set(ASKED)) == (set(Outcome), set(AlertState), set(CareRole))
     assert (set(ROLES), set(KINDS), set(ACTIONS)) == (set(Role), set(DataType), set(Action))
     assert len(sentences) > 100
     chinese = language("zh-Hans").sentences

@@ -5,10 +5,11 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import Alert, AlertState, Outcome, Request
 from cloud_bridge.connectors.base import Connector, Order, ReadingOrder, WorkReport, WorkState
 from cloud_bridge.delivery import LONGEST_PAUSE_S, DeliveryLoop
 from cloud_bridge.steps import Step
@@ -180,19 +181,51 @@ async def test_the_nurses_own_system_acknowledges_and_closes(desk: BridgeDesk) -
         (WorkState.REFUSED, AlertState.OPEN),
         (WorkState.ACCEPTED, AlertState.ACKNOWLEDGED),
         (WorkState.ACCEPTED, AlertState.ACKNOWLEDGED),
-        (WorkState.COMPLETED, AlertState.COMPLETED),
+        (WorkState.COMPLETED, AlertState.RESOLVED),
     ]:
         connector.reports = [WorkReport(alert.alert_id, state, "Practitioner/7", desk.now)]
         await asking.round()
         now = desk.store.alerts.alert(alert.alert_id)
         assert now is not None
         assert now.state is expected
-    assert heard == [True, True]
+    assert heard == [True, True, True]  # given back, taken, finished
     assert now.acknowledged_by == "Practitioner/7"
     # What is finished is not asked about any more.
     asked = len(connector.asked)
     await asking.round()
     assert len(connector.asked) == asked
+
+
+async def test_work_that_is_given_back_is_the_next_roles_and_the_outcome_is_kept(desk: BridgeDesk) -> None:
+    connector, heard = ScriptedConnector(), []
+    asking = await orders(desk, connector, heard)
+    (alert,) = desk.store.alerts.open_alerts()
+
+    async def says(state: WorkState, **more: Any) -> Alert:
+        connector.reports = [WorkReport(alert.alert_id, state, "Practitioner/7", desk.now, **more)]
+        await asking.round()
+        now = desk.store.alerts.alert(alert.alert_id)
+        assert now is not None
+        return now
+
+    first = Request()
+    begun = await says(WorkState.BEGUN, request=first)
+    assert (begun.state, begun.acknowledged_by) == (AlertState.IN_PROGRESS, "Practitioner/7")
+    given = await says(WorkState.REFUSED, request=first)
+    assert (given.state, given.request, given.acknowledged_by) == (AlertState.OPEN, (0, 1), None)
+    # The same report again, and other old ones, are about the asking before; and nobody is left to ask.
+    for state in (WorkState.REFUSED, WorkState.ACCEPTED, WorkState.BEGUN):
+        assert await says(state, request=first) == given
+    assert await says(WorkState.REFUSED, request=Request(0, 1)) == given
+    done = await says(WorkState.COMPLETED, request=Request(0, 1), outcome=Outcome.ADMITTED)
+    assert (done.state, done.outcome, done.moved_by) == (
+        AlertState.RESOLVED,
+        Outcome.ADMITTED,
+        "Practitioner/7",
+    )
+    assert heard == [True, True, True]
+    said = [(e.what, e.reason) for e in desk.store.alerts.events(alert.alert_id)]
+    assert said[2] == ("escalated", "given back in the hospital's system")
 
 
 async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:

@@ -13,10 +13,11 @@ import pytest
 from fhirpathpy import evaluate
 from fhirpathpy.models import models
 
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import AlertState, Outcome, Request
 from cloud_bridge.connectors.base import Identifier, WithdrawnReading, WorkState
 from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
 from cloud_bridge.rules.base import Standing
+from cloud_bridge.rules.care import CareRole
 from tests.doubles.bridge_orders import BASE, CARE, alert_order, order
 from tests.doubles.bridge_readings import reading
 from tests.doubles.odd_server import http, odd_server
@@ -113,7 +114,7 @@ async def test_what_changes_here_changes_there_and_what_staff_did_stays(
         assert (task["status"], task["businessStatus"]["text"]) == ("in-progress", "confirmed")
         assert task["note"] == [{"text": "no answer, calling again"}]
         (report,) = await connector.work_reports([ALERT, UUID(int=1)])
-        assert (report.alert_id, report.state) == (ALERT, WorkState.ACCEPTED)
+        assert (report.alert_id, report.state) == (ALERT, WorkState.BEGUN)
         assert report.by is not None
         assert report.by.startswith("Practitioner/")
         await connector.deliver(alert_order(revision=3, state=AlertState.WITHDRAWN))
@@ -122,6 +123,51 @@ async def test_what_changes_here_changes_there_and_what_staff_did_stays(
         assert {m["status"] for m in await desk.find("CommunicationRequest")} == {"revoked"}
         (task,) = await desk.find("Task")
         assert (task["status"], task["businessStatus"]["text"]) == ("in-progress", "withdrawn")
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("accepted", WorkState.ACCEPTED),
+        ("in-progress", WorkState.BEGUN),
+        ("rejected", WorkState.REFUSED),
+        ("cancelled", WorkState.REFUSED),
+        ("completed", WorkState.COMPLETED),
+    ],
+)
+async def test_what_staff_do_with_a_work_order_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, status: str, state: WorkState
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        await connector.deliver(alert_order())
+        (task,) = await desk.find("Task")
+        said = {"coding": [{"system": "urn:kiteline:outcome", "code": "medication_changed"}]}
+        output = [{"type": {"text": "outcome"}, "valueCodeableConcept": said}]
+        await desk.take_on(task | {"output": output}, status)
+        (report,) = await connector.work_reports([ALERT])
+        assert (report.state, report.outcome) == (state, Outcome.MEDICATION_CHANGED)
+        assert report.request == Request()
+
+
+async def test_the_next_role_gets_the_same_work_order_with_its_history(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        await connector.deliver(alert_order())
+        (task,) = await desk.find("Task")
+        await desk.take_on(task, "rejected")
+        nurse = task["owner"]["reference"]
+        asked = replace(alert_order(revision=2, escalation=1), asked=CareRole.PHYSICIAN)
+        for _ in range(2):
+            await connector.deliver(asked)
+            (task,) = await desk.find("Task")
+            assert (task["status"], task["owner"]["reference"] == nurse) == ("requested", False)
+        (report,) = await connector.work_reports([ALERT])
+        assert (report.state, report.request) == (WorkState.WAITING, Request(0, 1))
+        done = alert_order(revision=3, escalation=1, state=AlertState.RESOLVED, outcome=Outcome.CALLED)
+        await connector.deliver(replace(done, asked=CareRole.PHYSICIAN))
+        (report,) = await connector.work_reports([ALERT])
+        assert (report.state, report.outcome) == (WorkState.COMPLETED, Outcome.CALLED)
 
 
 async def test_an_amended_reading_is_the_same_observation(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -268,8 +268,8 @@ def test_an_acknowledgement_goes_home_sealed_and_once(desk: BridgeDesk) -> None:
     assert delivered.message.alert_id == alert.alert_id
     (now,) = alerts(desk)
     assert (now.state, now.acknowledged_by) == (AlertState.ACKNOWLEDGED, "nurse-1")
-    assert desk.store.alerts.complete(alert.alert_id, "nurse-1", desk.now)
-    assert not desk.store.alerts.complete(alert.alert_id, "nurse-1", desk.now)
+    assert desk.resolve(alert.alert_id, "nurse-1")
+    assert not desk.resolve(alert.alert_id, "nurse-1")
     assert alerts(desk) == []
     assert len(desk.store.outgoing.messages_due(10, desk.now)) == 1
     assert wanted(desk, "alert") == [3]
@@ -279,7 +279,7 @@ def test_whoever_finishes_it_has_seen_it(desk: BridgeDesk) -> None:
     home = SealingHome()
     desk.receive(home, home.seal(told(blood_pressure("192", "124"))))
     (alert,) = alerts(desk)
-    assert desk.store.alerts.complete(alert.alert_id, "nurse-1", desk.now)
+    assert desk.resolve(alert.alert_id, "nurse-1")
     assert len(desk.store.outgoing.messages_due(10, desk.now)) == 1
     with pytest.raises(Rejected, match="open the inbox again"):
         desk.store.alerts.acknowledge(BOOT, "nurse-1", desk.now)

@@ -91,7 +91,7 @@ def test_finishing_the_work_of_a_withdrawn_alert_changes_nothing_of_it(desk: Bri
     if seen:
         desk.store.alerts.acknowledge(alert.alert_id, "nurse-1", desk.now)
     desk.receive(home, home.seal([assigned(m, "p-2", later=60)]))
-    assert desk.store.alerts.complete(alert.alert_id, "nurse-1", desk.now) is not seen
+    assert desk.resolve(alert.alert_id, "nurse-1") is not seen
     now = desk.store.alerts.alert(alert.alert_id)
     assert now is not None
     assert (now.state, now.acknowledged_by) == (AlertState.WITHDRAWN, "nurse-1")

@@ -42,7 +42,7 @@ PUBLIC = {
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
 }
-WHOEVER_IS_IN = {("GET", "/"), ("POST", "/sign-out")}
+WHOEVER_IS_IN = {("GET", "/"), ("GET", "/resolved"), ("POST", "/sign-out")}
 ASKED = {
     ("GET", "/audit"): Action.READ_AUDIT,
     ("POST", "/audit/review"): Action.REVIEW,
@@ -50,9 +50,13 @@ ASKED = {
     ("POST", "/mine/withdraw"): Action.CONSENT,
     ("POST", "/dead-letters/retry"): Action.RETRY_DELIVERY,
     ("POST", "/alerts/{alert_id}/acknowledge"): Action.ACKNOWLEDGE,
+    ("POST", "/alerts/{alert_id}/begin"): Action.ACKNOWLEDGE,
+    ("POST", "/alerts/{alert_id}/escalate"): Action.ACKNOWLEDGE,
+    ("POST", "/alerts/{alert_id}/resolve"): Action.ACKNOWLEDGE,
     ("POST", "/break-glass"): Action.BREAK_GLASS,
 }
 FORMS = {
+    "/alerts/{alert_id}/resolve": {"outcome": "called"},
     "/audit/review": {"number": "99", "remark": "looked into"},
     "/mine/withdraw": {"patient": "patient-1", "to": "installer", "data": "glucose"},
     "/dead-letters/retry": {"kind": "alert", "subject": str(UUID(int=1)), "destination": "fhir"},
@@ -92,15 +96,16 @@ async def test_every_role_at_every_route(tmp_path: Path, *, team: bool, consent:
         for role in Role:
             expect_page((await one.sign_in(role.value)).text, partial(allowed, role))
         one.later(minutes=1)
+        alert, unknown = alert_of(one, "patient-1"), alert_of(one, HOME)
         for role in Role:
             await one.sign_in(role.value)
             for (method, path), action in ASKED.items():
                 form = {"csrf": await one.csrf(), **FORMS.get(path, {})}
-                where = path.replace("{alert_id}", str(alert_of(one, "patient-1")))
+                where = path.replace("{alert_id}", str(alert))
                 data = DataType.ALERTS if action in {Action.ACKNOWLEDGE, Action.SEE_READERS} else None
                 answer = await one.http.request(method, where, data=form, follow_redirects=False)
                 assert (answer.status_code != 403) is allowed(role, action, data), (role, path)
-            home = await one.send(f"/alerts/{alert_of(one, HOME)}/acknowledge")
+            home = await one.send(f"/alerts/{unknown}/acknowledge")
             assert (home.status_code != 403) is allowed(role, Action.TRIAGE), role
             assert ("Opened in an emergency" in await one.inbox()) is allowed(role, Action.BREAK_GLASS)
         assert one.desk.store.access.broken_at() is None

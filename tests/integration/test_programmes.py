@@ -3,23 +3,27 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import update
 
-from cloud_bridge.alerts import AlertState
+from cloud_bridge.alerts import AlertState, Outcome
+from cloud_bridge.orders import reason_line
 from cloud_bridge.replay import found_again
 from cloud_bridge.rules.base import Queue, Severity, Standing
+from cloud_bridge.silence_cause import CauseKind
 from cloud_bridge.store import schema
 from tests.doubles.bridge_desk import BridgeDesk, assigned, redated, told
 from tests.doubles.bridge_home import GATEWAY, SealingHome
-from tests.doubles.bridge_readings import CUFF, NOW, blood_pressure, glucose, weight
+from tests.doubles.bridge_readings import BOOT, CUFF, NOW, blood_pressure, glucose, weight
 from tests.doubles.story_kit import DAY
 from wire_format.errors import Rejected
 from wire_format.measurement import Absent, Failure, Measurement, Remark
-from wire_format.statements import DeviceEvent, DeviceEventKind
+from wire_format.statements import DeviceEvent, DeviceEventKind, GatewayEvent, GatewayEventKind
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -142,7 +146,7 @@ def test_silence_is_found_by_time_alone_and_ends_when_something_comes(desk: Brid
     assert desk.queue() == []
     (row,) = [r for r in desk.table("alert") if r["rule"] == "SILENCE"]
     assert (row["state"], row["standing"]) == ("withdrawn", "resolved")
-    assert [h["what"] for h in desk.table("alert_history")] == ["raised", "resolved"]
+    assert [h["what"] for h in desk.table("alert_history")] == ["raised", "over"]
     # And when it turns out that there never was a silence, the finding is gone altogether.
     send(desk, home, blood_pressure("122", minutes=DAY))
     assert [r["standing"] for r in desk.table("alert") if r["rule"] == "SILENCE"] == ["resolved"]
@@ -155,7 +159,7 @@ def test_whoever_never_measured_is_silent_too(desk: BridgeDesk) -> None:
     assert (alert.finding.evidence, alert.finding.since) == ((), NOW)
     order = desk.store.deliveries.load_alert_order(alert.alert_id)
     assert order is not None
-    assert order.reason == "No weight for 2 days"
+    assert order.reason.startswith("No weight for 2 days; nothing else came from the home either")
     send(desk, SealingHome(), weight("80.0", minutes=3 * DAY))
     assert desk.queue() == []
 
@@ -233,6 +237,75 @@ def test_what_is_dated_again_to_another_day_is_withdrawn_in_sight(desk: BridgeDe
     assert [h["what"] for h in desk.table("alert_history")][:2] == ["raised", "withdrawn"]
 
 
+# --- why nothing comes ---
+
+
+def trouble(kind: DeviceEventKind, days: float) -> DeviceEvent:
+    at = NOW + dt.timedelta(days=days)
+    return DeviceEvent(event_id=UUID(int=int(days * 100) + 1), device=CUFF, kind=kind, at=at)
+
+
+def adapter(kind: GatewayEventKind, days: float) -> GatewayEvent:
+    at = NOW + dt.timedelta(days=days)
+    return GatewayEvent(event_id=UUID(int=int(days * 100) + 1), kind=kind, at=at, boot_id=BOOT)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ([], "nothing else came from the home either: the gateway may be off"),
+        ([weight("80", minutes=DAY)], "the gateway is heard, and nothing was measured"),
+        ([trouble(DeviceEventKind.VISIT_FAILED, 1)], "the gateway is heard, and has trouble with"),
+        ([trouble(DeviceEventKind.BATTERY_LOW, 1)], f"trouble with {CUFF.maker} {CUFF.model}"),
+        ([trouble(DeviceEventKind.PAIRED, 1)], "the gateway is heard, and nothing was measured"),
+        ([adapter(GatewayEventKind.ADAPTER_DEAD, 1)], "trouble with Bluetooth"),
+        (
+            [adapter(GatewayEventKind.ADAPTER_DEAD, 1), adapter(GatewayEventKind.ADAPTER_BACK, 1.5)],
+            "the gateway is heard, and nothing was measured",
+        ),
+    ],
+    ids=["gateway", "person", "device", "battery", "paired", "adapter", "adapter-back"],
+)
+@pytest.mark.parametrize("measured_before", [True, False])
+def test_silence_is_split_into_gateway_device_and_person(
+    desk: BridgeDesk, said: list[Any], reason: str, measured_before: bool
+) -> None:
+    home = SealingHome()
+    desk.join("patient-1", "hypertension")
+    if measured_before:
+        send(desk, home, blood_pressure("120"))
+    for item in said:
+        at = item.time.received_at if isinstance(item, Measurement) else item.at
+        desk.now = max(desk.now, at)
+        desk.receive(home, home.seal(told(item) if isinstance(item, Measurement) else [item]))
+    desk.wake(NOW + dt.timedelta(days=2, hours=1))
+    (silent,) = desk.store.alerts.open_alerts()
+    order = desk.store.deliveries.load_alert_order(silent.alert_id)
+    assert order is not None
+    assert order.reason.startswith("No blood pressure for 2 days; ")
+    assert reason in order.reason
+    chinese = reason_line(silent, "zh-Hans", desk.store.alerts.cause_of(silent.finding))
+    assert "网关" in chinese
+    # What is over, and what is no silence, has no such cause.
+    over = replace(silent.finding, reason=(("text", "over"),))
+    assert desk.store.alerts.cause_of(over) is None
+
+
+def test_trouble_of_another_device_is_not_the_cause(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    desk.join("patient-1", "hypertension")
+    send(desk, home, blood_pressure("120"))
+    desk.now = NOW + dt.timedelta(days=1)
+    other = trouble(DeviceEventKind.VISIT_FAILED, 1)
+    scale = CUFF.model_copy(update={"device_id": UUID(int=99), "model": "scale"})
+    desk.receive(home, home.seal([other.model_copy(update={"device": scale})]))
+    desk.wake(NOW + dt.timedelta(days=2, hours=1))
+    (silent,) = desk.store.alerts.open_alerts()
+    found = desk.store.alerts.cause_of(silent.finding)
+    assert found is not None
+    assert found.kind is CauseKind.PERSON
+
+
 # --- equipment ---
 
 
@@ -252,7 +325,7 @@ def test_equipment_is_the_installers_and_never_a_clinicians(desk: BridgeDesk) ->
     send(desk, home, blood_pressure("121", minutes=3))
     assert desk.queue(Queue.INSTALLER) == [("TECHNICAL", "battery_low")]
     (alert,) = desk.store.alerts.open_alerts(Queue.INSTALLER)
-    assert desk.store.alerts.complete(alert.alert_id, "installer-1", desk.now)
+    assert desk.resolve(alert.alert_id, "installer-1", Outcome.REPAIRED)
     assert desk.table("downlink") == []  # nobody at home is told that "the nurse has seen it"
 
 

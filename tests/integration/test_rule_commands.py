@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from alembic import command
@@ -11,13 +13,16 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from cloud_bridge.alerts import Act, Actor, AlertState, Move, Outcome
 from cloud_bridge.app import open_store
 from cloud_bridge.cli import app
 from cloud_bridge.config import load
 from cloud_bridge.enrolment import enrol
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.orders import reason_line
+from cloud_bridge.rule_yield import yield_by_rule
 from cloud_bridge.store import engine as store_engine
+from cloud_bridge.store.base import Raised
 from cloud_bridge.store.engine import open_engine
 from cloud_bridge.store.sql import SqlStore
 from service_kit.key_files import write_private, write_public
@@ -203,6 +208,68 @@ def test_the_commands_agree_refuse_and_replay(hospital: Hospital) -> None:
         hospital.run("join", "patient-1", "colours", *by)
 
 
+def test_each_rule_shows_its_yield(hospital: Hospital) -> None:
+    hospital.enrol(HOME)
+    outcomes = [Outcome.CALLED, Outcome.ADMITTED, Outcome.FALSE_ALARM, None]
+    for n in range(6):
+        hospital.now += dt.timedelta(minutes=20)
+        hospital.receive(hospital.at(blood_pressure("192", "124", minutes=n * 20)))
+    store = hospital.store()
+    found = [a for a in store.alerts.open_alerts() if a.finding.rule == "BP-SEVERE"]
+    assert len(found) == 6
+    for alert, outcome in zip(found, outcomes, strict=False):
+        actor = Actor.PERSON if outcome else Actor.HOSPITAL
+        assert store.alerts.move(alert.alert_id, Act(Move.RESOLVE, actor, hospital.now, "n", outcome)).held
+    with store.intake.transaction() as transaction:
+        gone = replace(found[4], state=AlertState.WITHDRAWN, revision=found[4].revision + 1)
+        transaction.save_alert(gone, "withdrawn", hospital.now)
+    store.close()
+    (severe,) = [row for row in hospital.run("yield") if row["rule"] == "BP-SEVERE"]
+    assert severe == {
+        "programme": "hypertension",
+        "rule": "BP-SEVERE",
+        "fired": 6,
+        "acted_on": 2,
+        "false_alarms": 1,
+        "outcome_not_told": 1,
+        "withdrawn": 1,
+        "open": 1,
+        "yield": 0.33,
+    }
+
+
+def test_the_least_useful_rule_comes_first_and_what_is_undecided_last() -> None:
+    def raised(rule: str, outcome: Outcome | None, *, ended: bool = True) -> Raised:
+        return Raised("p", rule, AlertState.RESOLVED, ended, outcome)
+
+    rows = yield_by_rule(
+        [
+            raised("A", Outcome.RE_MEASURED),
+            raised("B", Outcome.FALSE_ALARM),
+            raised("B", Outcome.MEDICATION_CHANGED),
+            raised("C", None),
+            raised("D", Outcome.FALSE_ALARM),
+        ]
+    )
+    assert [(row["rule"], row["yield"]) for row in rows] == [("D", 0), ("B", 0.5), ("A", 1), ("C", None)]
+    assert yield_by_rule([]) == []
+
+
+def test_an_installer_closes_their_item(hospital: Hospital) -> None:
+    hospital.enrol(HOME)
+    kind = DeviceEventKind.BATTERY_LOW
+    hospital.receive(DeviceEvent(event_id=UUID(int=9), device=CUFF, kind=kind, at=hospital.now))
+    (item,) = hospital.run("equipment")
+    by = ("--author", "installer-1", "--note", "new battery")
+    closed = {"alert": item["alert"], "held": True, "state": "resolved", "by": "installer-1"}
+    assert hospital.run("repaired", item["alert"], *by) == closed
+    assert hospital.run("repaired", item["alert"], *by, "--false-alarm") == {**closed, "held": False}
+    assert hospital.run("equipment") == []
+    assert hospital.run("yield") == []  # equipment is no rule about a patient
+    with pytest.raises(Rejected, match="no such item"):
+        hospital.run("repaired", str(UUID(int=3)), *by)
+
+
 def test_alerts_of_an_older_database_are_said_as_before(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/old.sqlite"
     config = Config()
@@ -215,15 +282,27 @@ def test_alerts_of_an_older_database_are_said_as_before(tmp_path: Path) -> None:
         "reason": json.dumps({**said, "unit": "mmHg"}), "since": "2026-11-24 08:00:00", "state": "open",
         "revision": 1, "raised_at": "2026-11-24 08:00:00", "due_at": "2026-11-24 08:15:00",
     }  # fmt: skip
-    names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
     with old.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-        connection.execute(text(f"INSERT INTO alert ({names}) VALUES ({values})"), row)  # noqa: S608 - our own names
+        for n, changed in enumerate(({}, {"state": "completed", "acknowledged_by": "nurse-1"}), start=1):
+            entry = {"acknowledged_by": None, **row, "id": "0" * 31 + str(n), **changed}
+            columns, values = ", ".join(entry), ", ".join(f":{name}" for name in entry)
+            connection.execute(text(f"INSERT INTO alert ({columns}) VALUES ({values})"), entry)  # noqa: S608 - our own names
+        connection.execute(text(
+            "INSERT INTO alert_history (alert, at, what) VALUES "
+            "('00000000000000000000000000000002', '2026-11-24 09:00:00', 'completed')"
+        ))  # fmt: skip
     old.dispose()
     open_engine(url).dispose()
     store = SqlStore(url, lambda *_: b"", ())
     (alert,) = store.alerts.open_alerts()
     assert reason_line(alert, "en") == "Severe, confirmed by a second reading: 192/124 mmHg (limit 180/120)"
     assert (alert.late, alert.finding.programme, alert.finding.came_true) == (False, "hypertension", None)
+    # What is open is watched from now on; what was finished is resolved, nobody knows how.
+    assert store.intake.timers_due(alert.due_at) == [f"due:{alert.alert_id.hex}"]
+    done = store.alerts.alert(UUID(int=2))
+    assert done is not None
+    assert (done.state, done.outcome) == (AlertState.RESOLVED, None)
+    assert [e.what for e in store.alerts.events(UUID(int=2))] == ["resolved"]
     store.close()

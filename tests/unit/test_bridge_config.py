@@ -5,10 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from cloud_bridge.config import load
+from cloud_bridge.duty import ALWAYS
 from cloud_bridge.enrolment import enrol
 from cloud_bridge.page_links import PageLinks
 from service_kit.key_files import write_private, write_public
@@ -77,6 +79,46 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
 def test_a_mistake_is_named_with_what_to_write(tmp_path: Path, change: tuple[str, str], says: str) -> None:
     with pytest.raises(Misconfigured, match=says):
         load(written(tmp_path, GOOD.replace(*change)))
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (("hours = {}", 'emergency = "120"'), "'service.hours' is wrong"),
+        (('hours = { mon = ["17:00", "08:00"] }', 'emergency = "120"'), "hours begin before they end"),
+        (('hours = { mon = ["08:00", "17:00"] }',), "'service.emergency' is missing"),
+        (
+            ('hours = { mon = ["08:00", "17:00"] }', 'emergency = "1"', 'quiet = ["22:00", "22:00"]'),
+            "quiet hours begin and end at different times",
+        ),
+        (('hours = { funday = ["08:00", "17:00"] }', 'emergency = "120"'), "'service.hours"),
+    ],
+)
+def test_service_hours_that_are_none(tmp_path: Path, lines: tuple[str, ...], says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        load(written(tmp_path, "\n".join([GOOD, "[service]", *lines])))
+
+
+def test_service_hours_are_the_sites(tmp_path: Path) -> None:
+    plain = load(written(tmp_path, GOOD))
+    assert plain.duty is ALWAYS
+    service = """
+[service]
+hours = { mon = ["08:00", "17:30"], tue = ["08:00", "17:30"] }
+closed = ["2026-11-24"]
+open = ["2026-11-28"]
+quiet = ["22:00", "07:00"]
+emergency = "120"
+"""
+    config = load(written(tmp_path, GOOD.replace("state =", 'zone = "Asia/Shanghai"\nstate =', 1) + service))
+    duty, zone = config.duty, ZoneInfo("Asia/Shanghai")
+    monday = dt.datetime(2026, 11, 23, 17, 40, tzinfo=zone)
+    assert not duty.on(monday)
+    assert duty.opens(monday) == dt.datetime(2026, 11, 28, 8, tzinfo=zone)
+    assert duty.quiet_until(dt.datetime(2026, 11, 23, 23, tzinfo=zone), zone) == dt.datetime(
+        2026, 11, 24, 7, tzinfo=zone
+    )
+    assert duty.emergency == "120"
 
 
 def test_a_missing_file_and_a_missing_secret(tmp_path: Path) -> None:

@@ -236,17 +236,21 @@ def test_an_alert_is_work_for_one_a_copy_for_one_and_a_word_for_one() -> None:
         (AlertState.ACKNOWLEDGED, "requested", "accepted"),
         (AlertState.ACKNOWLEDGED, "in-progress", "in-progress"),
         (AlertState.ACKNOWLEDGED, "completed", "completed"),
-        (AlertState.COMPLETED, "in-progress", "completed"),
-        (AlertState.COMPLETED, "rejected", "rejected"),
+        (AlertState.RESOLVED, "in-progress", "completed"),
+        (AlertState.RESOLVED, "rejected", "rejected"),
         (AlertState.WITHDRAWN, "requested", "cancelled"),
         (AlertState.WITHDRAWN, "in-progress", "in-progress"),
+        (AlertState.IN_PROGRESS, "requested", "in-progress"),
+        (AlertState.IN_PROGRESS, "accepted", "in-progress"),
+        (AlertState.IN_PROGRESS, "on-hold", "in-progress"),
+        (AlertState.IN_PROGRESS, "completed", "completed"),
         (AlertState.OPEN, "cancelled", "requested"),
         (AlertState.OPEN, "in-progress", "in-progress"),
     ],
 )
 def test_what_staff_did_is_never_moved_back(state: AlertState, theirs: str, expected: str) -> None:
     existing = {"resourceType": "Task", "id": "t", "status": theirs, "note": [{"text": "called twice"}]}
-    changed = changed_task(alert_order(state=state), existing, ["urn:uuid:1"])
+    changed = changed_task(alert_order(state=state), existing, "Practitioner/1", ["urn:uuid:1"])
     assert changed is not None
     assert (changed["status"], changed["note"]) == (expected, existing["note"])
 
@@ -254,7 +258,7 @@ def test_what_staff_did_is_never_moved_back(state: AlertState, theirs: str, expe
 def test_a_task_that_says_it_already_is_left_alone() -> None:
     one = alert_order()
     (task,) = resources(alert_bundle(one, [], test_data=False), "Task")
-    assert changed_task(one, {**task, "id": "t"}, ["a", "b"]) is None
+    assert changed_task(one, {**task, "id": "t"}, "Practitioner/1", ["a", "b"]) is None
 
 
 def test_what_is_withdrawn_revokes_what_was_not_sent() -> None:

@@ -143,7 +143,8 @@ def test_an_unknown_moment_is_not_said() -> None:
         (AlertState.OPEN, 1, ["start", "active", "enabled"]),
         (AlertState.OPEN, 2, ["update", "active", "enabled"]),
         (AlertState.ACKNOWLEDGED, 3, ["update", "active", "alert-acknowledged"]),
-        (AlertState.COMPLETED, 4, ["end", "inactive", "enabled"]),
+        (AlertState.IN_PROGRESS, 3, ["update", "active", "alert-acknowledged"]),
+        (AlertState.RESOLVED, 4, ["end", "inactive", "enabled"]),
         (AlertState.WITHDRAWN, 5, ["end", "inactive", "enabled"]),
     ],
 )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from cloud_bridge.alerts import AlertState, step
+from cloud_bridge.alerts import Actor, AlertState, Move, after
 from cloud_bridge.rules.base import Finding, Reading, Settings, Severity, Standing
 from cloud_bridge.rules.episodes import LAST, Taken, merged, plus
 from cloud_bridge.rules.parameters import DayWindow, GlucoseLimit, MassLimit, PressureLimit
@@ -277,5 +277,5 @@ def test_a_low_battery_is_told_once_a_month_and_of_each_device(kind: SignKind) -
 
 
 def test_a_step_that_is_not_allowed_raises() -> None:
-    with pytest.raises(Rejected, match="cannot become"):
-        step(AlertState.WITHDRAWN, AlertState.ACKNOWLEDGED)
+    with pytest.raises(Rejected, match="cannot be moved so"):
+        after(AlertState.WITHDRAWN, Move.REOPEN, Actor.PERSON)

@@ -1,0 +1,113 @@
+"""The routes by which people move items: seen, worked on, resolved with an outcome, handed on."""
+
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import FastAPI, Form, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+from cloud_bridge.access.model import Action, DataType
+from cloud_bridge.alerts import MAX_NOTE, Act, Actor, Alert, Move, Outcome
+from cloud_bridge.api.room import Room, Visit
+from cloud_bridge.console.life import first_one, resolved
+from cloud_bridge.rules.base import HOME
+from cloud_bridge.store.base import Taken
+from wire_format.errors import Rejected
+
+MAX_NAME: Final = 64
+RESOLVED_SINCE: Final = dt.timedelta(days=14)
+_SENDS_TO: Final = {Move.RESOLVE: "/resolved", Move.ESCALATE: "/#waiting"}
+
+Route = Callable[..., Awaitable[Response]]
+
+
+class Life:
+    """The routes. That one of two people was second is no error of theirs: they are told who was first."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._page = room.page
+
+    def register(self, app: FastAPI) -> None:
+        """Add the routes."""
+        for move in (Move.ACKNOWLEDGE, Move.BEGIN, Move.RESOLVE, Move.ESCALATE):
+            app.post(f"/alerts/{{alert_id}}/{move.value}")(self._route(move))
+        app.get("/resolved")(self.show)
+
+    async def show(self, request: Request) -> Response:
+        """Show what was resolved lately, with all that happened to it."""
+        visit = await self._room.visit(request)
+        if visit is None:
+            return self._room.outside(request)
+        page, words, now = self._page, self._room.words(request), self._page.clock()
+        since = now - RESOLVED_SINCE
+        shown = await run_in_threadpool(resolved, page.record, words, page.zone, since, visit.sight)
+        return self._room.render(request, "resolved.html", visit, items=shown, days=RESOLVED_SINCE.days)
+
+    def _route(self, move: Move) -> Route:
+        async def route(  # noqa: PLR0913, PLR0917 - a form has these fields
+            request: Request,
+            alert_id: str,
+            csrf: Annotated[str, Form()] = "",
+            name: Annotated[str, Form()] = "",
+            outcome: Annotated[str, Form()] = "",
+            note: Annotated[str, Form()] = "",
+        ) -> Response:
+            visit = await self._room.form(request, csrf)
+            if isinstance(visit, Response):
+                return visit
+            who = visit.account.name if visit.account is not None else " ".join(name.split())
+            said = " ".join(note.split())
+            if not who or len(who) > MAX_NAME or not who.isprintable():
+                return self._room.message(
+                    request, 422, "Nothing was changed: write your name or staff number first."
+                )
+            if len(said) > MAX_NOTE or not said.isprintable():
+                return self._room.message(request, 422, "Nothing was changed: write a shorter remark.")
+            if move is Move.RESOLVE and outcome not in set(Outcome):
+                return self._room.message(request, 422, "Nothing was changed: say what came of it first.")
+            came = Outcome(outcome) if move is Move.RESOLVE else None
+            act = Act(move, Actor.PERSON, self._page.clock(), who, came, said)
+            return await self._answer(request, visit, alert_id, act)
+
+        return route
+
+    async def _answer(self, request: Request, visit: Visit, alert_id: str, act: Act) -> Response:
+        try:
+            found = await run_in_threadpool(self._page.record.alert, UUID(alert_id))
+        except ValueError:
+            found = None
+        if found is None:
+            return self._room.message(request, 404, "There is no such item any more. Open the inbox again.")
+        if not await run_in_threadpool(_may_move, visit, found, act.move):
+            return self._room.denied(request)
+        try:
+            taken = await run_in_threadpool(self._page.record.move, found.alert_id, act)
+        except Rejected:
+            return self._room.message(request, 422, "Nothing was changed: this item has no such step.")
+        if visit.account is None:
+            visit.session.name = act.by or ""
+        if taken.held:
+            self._page.acknowledged()
+        elif not _said_before(taken, act):
+            return self._second(request, visit, taken.alert)
+        return RedirectResponse(_SENDS_TO.get(act.move, "/#seen"), status_code=303)
+
+    def _second(self, request: Request, visit: Visit, alert: Alert) -> Response:
+        sentence = first_one(alert, self._room.words(request), self._page.zone)
+        return self._room.render(request, "message.html", visit, 409, text=sentence)
+
+
+def _said_before(taken: Taken, act: Act) -> bool:
+    """Tell whether somebody said once more what they had said: a form that was sent twice."""
+    return taken.alert.moved_by == act.by and act.move in {Move.ACKNOWLEDGE, Move.BEGIN}
+
+
+def _may_move(visit: Visit, alert: Alert, move: Move) -> bool:
+    reason = f"{move.value} {alert.alert_id}"
+    if alert.finding.subject.startswith(HOME):
+        return visit.sight.does(Action.TRIAGE, reason=reason)
+    return visit.sight.does(Action.ACKNOWLEDGE, alert.finding.subject, DataType.ALERTS, reason=reason)

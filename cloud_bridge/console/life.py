@@ -1,0 +1,205 @@
+"""The life of an item in words: what may be done with it, who has it, and all that happened. Pure."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+from cloud_bridge.access.model import Action, DataType
+from cloud_bridge.access.sight import Sight
+from cloud_bridge.alerts import GIVEN_BACK, OUTCOMES, Alert, AlertState, Outcome
+from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.console.language import Language
+from cloud_bridge.orders import reason_line
+from cloud_bridge.rules.base import HOME, Severity
+from cloud_bridge.rules.care import CareRole
+from cloud_bridge.rules.programme import care_of
+from cloud_bridge.store.base import LifeEvent
+
+SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
+OUTCOME_WORDS: Final = {
+    Outcome.RE_MEASURED: "measured again",
+    Outcome.CALLED: "called",
+    Outcome.MEDICATION_CHANGED: "medication changed",
+    Outcome.ADMITTED: "admitted",
+    Outcome.FALSE_ALARM: "false alarm",
+    Outcome.REPAIRED: "repaired",
+}
+STATES: Final = {
+    AlertState.OPEN: "open",
+    AlertState.ACKNOWLEDGED: "seen",
+    AlertState.IN_PROGRESS: "being worked on",
+    AlertState.RESOLVED: "resolved",
+    AlertState.WITHDRAWN: "withdrawn",
+}
+ASKED: Final = {
+    CareRole.NURSE: "nurse",
+    CareRole.PHYSICIAN: "physician",
+    CareRole.ORGANIZATION: "whoever is in charge of the ward",
+}
+HAPPENED: Final = {
+    "raised": "Raised",
+    "raised_late": "Raised; the data came late",
+    "unconfirmed": "Found again, not yet confirmed",
+    "confirmed": "Found again, confirmed",
+    "downgraded": "A repeated reading was lower",
+    "over": "It is over",
+    "withdrawn": "Withdrawn: late data undid it",
+    "reopened": "Opened again",
+    "acknowledged": "Seen",
+    "in_progress": "Being worked on",
+    "resolved": "Resolved",
+    "escalated": "Handed on",
+    "unanswered": "Nobody came, and nobody further is to be asked",
+}
+_ALL_KINDS: Final = (
+    DataType.BLOOD_PRESSURE,
+    DataType.GLUCOSE,
+    DataType.BODY,
+    DataType.TEMPERATURE,
+    DataType.OXIMETRY,
+)
+
+
+class PastRecord(Protocol):
+    """What the page of what was resolved asks of the store."""
+
+    def resolved(self, since: dt.datetime) -> Sequence[Alert]:
+        """Return what was resolved since a moment, the newest first."""
+        ...
+
+    def events(self, alert_id: UUID) -> Sequence[LifeEvent]:
+        """Return all that happened to an alert, in order."""
+        ...
+
+    def known_as(self, patient: str) -> Identifier | None:
+        """Return who a patient is to the hospital."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a card offers of an item: which buttons, and in which words who has it now."""
+
+    acknowledge: bool
+    begin: bool
+    outcomes: tuple[tuple[str, str], ...]
+    next_role: str | None
+    asked: str | None
+    works: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One line of an item's history."""
+
+    when: str
+    what: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One item that was resolved."""
+
+    title: str
+    level: str
+    severity: str
+    reason: str
+    outcome: str
+    lines: tuple[Happened, ...]
+
+
+def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
+    """Return what may be done with an item that is in the queue."""
+    care = care_of(alert.finding)
+    further = care.next_role(alert.escalation)
+    begun = alert.state is AlertState.IN_PROGRESS and alert.moved_at is not None
+    asked = words.say("Asked now: {role}", role=words.say(ASKED[care.role(alert.escalation)]))
+    when = "" if alert.moved_at is None else words.moment(alert.moved_at, zone)
+    return Steps(
+        acknowledge=alert.state is AlertState.OPEN,
+        begin=alert.state in {AlertState.OPEN, AlertState.ACKNOWLEDGED},
+        outcomes=tuple((o.value, words.say(OUTCOME_WORDS[o])) for o in OUTCOMES[alert.finding.queue]),
+        next_role=None if further is None else words.say(ASKED[further]),
+        asked=asked if alert.escalation else None,
+        works=words.say("{name} works on it, since {when}.", name=alert.moved_by, when=when)
+        if begun
+        else None,
+    )
+
+
+def outcome_of(alert: Alert, words: Language) -> str:
+    """Return what came of a resolved item, in words."""
+    said = "the outcome was not told" if alert.outcome is None else OUTCOME_WORDS[alert.outcome]
+    return words.say(said)
+
+
+def first_one(alert: Alert, words: Language, zone: dt.tzinfo) -> str:
+    """Return what somebody is told whose move came second."""
+    state = words.say(STATES[alert.state])
+    if alert.state is AlertState.RESOLVED:
+        state = f"{state} ({outcome_of(alert, words)})"
+    if alert.moved_at is None or alert.moved_by is None:
+        return words.say("Nothing was changed: it is {state} by now.", state=state)
+    when = words.moment(alert.moved_at, zone)
+    return words.say(
+        "Nothing was changed: {name} was first, {when}. It is {state}.",
+        name=alert.moved_by,
+        when=when,
+        state=state,
+    )
+
+
+def resolved(
+    record: PastRecord, words: Language, zone: dt.tzinfo, since: dt.datetime, sight: Sight
+) -> list[Past]:
+    """Return what was resolved since a moment, as `sight` shows it; patients outside of it are left out."""
+    seen: dict[str, bool] = {}
+
+    def shows(subject: str) -> bool:
+        if subject not in seen:
+            home = subject.startswith(HOME)
+            seen[subject] = (
+                sight.sees(Action.TRIAGE) if home else sight.sees(Action.READ, subject, DataType.ALERTS)
+            )
+        return seen[subject]
+
+    return [
+        _past(record, words, zone, sight, alert)
+        for alert in record.resolved(since)
+        if shows(alert.finding.subject)
+    ]
+
+
+def _past(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, alert: Alert) -> Past:
+    subject = alert.finding.subject
+    if subject.startswith(HOME):
+        title, tells = words.say("Someone in home {home}", home=subject.removeprefix(HOME)), True
+    else:
+        known = record.known_as(subject)
+        title = words.say("Patient {number}", number=known.value if known else subject)
+        # A reason quotes values: it is told to those who may read all kinds, that they did is on record.
+        tells = all(sight.may(Action.READ, subject, kind) for kind in _ALL_KINDS) and all(
+            sight.sees(Action.READ, subject, kind) for kind in _ALL_KINDS
+        )
+    return Past(
+        title=title,
+        level=alert.urgency.value,
+        severity=words.say(SEVERITIES[alert.urgency]),
+        reason=reason_line(alert, words.tag) if tells else words.say("Why is not shown: no consent for it."),
+        outcome=outcome_of(alert, words),
+        lines=tuple(_line(event, words, zone) for event in record.events(alert.alert_id)),
+    )
+
+
+def _line(event: LifeEvent, words: Language, zone: dt.tzinfo) -> Happened:
+    what = words.say(HAPPENED.get(event.what, event.what))
+    if event.asked is not None:
+        what = f"{what} → {words.say(ASKED[event.asked])}"
+    if event.outcome is not None:
+        what = f"{what}: {words.say(OUTCOME_WORDS[event.outcome])}"
+    if event.reason:
+        what = f"{what} · {words.say(GIVEN_BACK) if event.reason == GIVEN_BACK else event.reason}"
+    return Happened(words.moment(event.at, zone), what, event.by or words.say("by itself"))
