@@ -16,6 +16,8 @@ from device_drivers.link import Sighting
 from service_kit.log import Log
 
 RETRY_S: Final = 5.0
+_NOT_HEARD: Final = -127
+"""What bleak says for a device that bluetoothd knows and did not hear in this scan: no signal strength."""
 
 OnSighting = Callable[[Sighting, object], None]
 """Called for each advertisement, on the event loop; must not raise. What the radio heard it as is opaque."""
@@ -93,6 +95,10 @@ class Scanner:
                 self._resume.set()
 
     def _on_advertisement(self, device: BLEDevice, data: AdvertisementData) -> None:
+        # Stored devices are told of too, when anything about them changes: after a restart of bluetoothd each
+        # bonded one would be connected to in vain, and whoever measures then waits behind them.
+        if data.rssi == _NOT_HEARD:
+            return
         sighting = Sighting(
             address=device.address.upper(),
             name=data.local_name or device.name,

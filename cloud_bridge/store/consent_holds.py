@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, and_, func, not_, or_, select, update
 
-from cloud_bridge.access.audit import Entry
+from cloud_bridge.access.audit import DESTINATION, Entry
 from cloud_bridge.access.consent import DATA_OF, covers
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.connectors.base import ReadingOrder
@@ -24,7 +24,6 @@ from cloud_bridge.store.consents import consents_of
 from cloud_bridge.store.engine import reading
 
 HOLD_LASTS: Final = dt.timedelta(days=30)
-ROLE: Final = "destination"
 _LET_GO: Final = {"held_at": None, "held_to": None, "held_of": None, "held_data": None}
 
 
@@ -171,7 +170,7 @@ def _note(connection: Connection, consent: Missing, said: str, now: dt.datetime,
             number=number,
             at=now,
             account=consent.destination,
-            role=ROLE,
+            role=DESTINATION,
             action=Action.READ,
             patient=consent.patient,
             data=data,

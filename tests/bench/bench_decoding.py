@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from device_drivers import decoding
+from device_drivers import decoding, decoding_streams
+from device_drivers.elapsed_time import ElapsedTime
 from device_drivers.medfloat import MedFloat
 from device_drivers.profile import Decode
 from device_drivers.quantities.blood_pressure import BloodPressureMeasurement
 from device_drivers.quantities.current_time import CurrentTime
 from device_drivers.quantities.glucose import GlucoseMeasurementContext
 from device_drivers.quantities.record_access import RecordAccess
+from device_drivers.quantities.user_data import UserControl
 from tests.bench.figures import repeated, section, show
 from wire_format.errors import MalformedPacket
 
@@ -37,6 +39,11 @@ DECODERS: Final[dict[str, Callable[[bytes], object]]] = {
     "0x2A9C": partial(decoding.body_composition, decode=PLAIN),
     "0x2A1C": partial(decoding.temperature, decode=PLAIN),
     "0x2A5E": partial(decoding.oximetry, decode=PLAIN),
+    "0x2A5F": partial(decoding_streams.continuous_oximetry, decode=PLAIN),
+    "0x2AA7": partial(decoding_streams.continuous_glucose, decode=PLAIN),
+    "0x2B34": partial(decoding_streams.enhanced_blood_pressure, decode=PLAIN),
+    "0x2A9F": UserControl.from_bytes,
+    "0x2BF2 (first 9 bytes)": ElapsedTime.from_bytes,
     "0x2A2B": CurrentTime.from_bytes,
     "medfloat16": MedFloat.from_bytes,
     "medfloat32": MedFloat.from_bytes,

@@ -53,7 +53,8 @@ class FakeCuff:
     advertises: bool = True
     host_bond: bool = False
     own_bond: bool = False
-    rssi: int = -60
+    rssi: int | None = -60
+    # None: bluetoothd remembers it, and does not hear it.
 
     @property
     def path(self) -> str:
@@ -182,6 +183,7 @@ class Device(ServiceInterface):
 
     @dbus_property(access=READ, name="RSSI")
     def rssi(self) -> DBusInt16:
+        assert self.cuff.rssi is not None
         return self.cuff.rssi
 
     @dbus_property(access=READ, name="Connected")
@@ -207,6 +209,14 @@ class Device(ServiceInterface):
     @trusted.setter
     def set_trusted(self, value: DBusBool) -> None:
         del value
+
+
+class Remembered(Device):
+    """A device that bluetoothd stored and does not hear: it has no signal strength."""
+
+    @dbus_property(access=READ, name="RSSI", disabled=True)
+    def rssi(self) -> DBusInt16:
+        raise AssertionError
 
 
 class _Service(ServiceInterface):

@@ -28,6 +28,7 @@ from tests.doubles.bluez_device import (
     DBusStrings,
     Device,
     FakeCuff,
+    Remembered,
     failed,
 )
 
@@ -117,7 +118,7 @@ class FakeBluez:
     def show(self, cuff: FakeCuff) -> Device:
         """Make a device known on the bus."""
         if cuff.path not in self.devices:
-            self.devices[cuff.path] = Device(self, cuff)
+            self.devices[cuff.path] = (Remembered if cuff.rssi is None else Device)(self, cuff)
             self.bus.export(cuff.path, self.devices[cuff.path])
         return self.devices[cuff.path]
 

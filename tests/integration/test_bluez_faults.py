@@ -198,6 +198,18 @@ async def test_after_a_restart_of_bluetoothd_agent_and_scan_are_there_again(tmp_
         assert one.own_bond
 
 
+async def test_a_device_that_bluetoothd_remembers_and_does_not_hear_is_not_visited(tmp_path: Path) -> None:
+    stored = cuff(advertises=False, host_bond=True, own_bond=True, rssi=None, connects=["ok"])
+    heard = cuff(address="C0:49:5F:00:00:02")
+    async with gateway(tmp_path, stored, heard, **ours(ADDRESS, heard.address)) as home:
+        await until(lambda: home.bluez.discovering)
+        for on in (True, False):
+            home.bluez.devices[stored.path].emit_properties_changed({"Trusted": on})
+        await until(lambda: bool(home.measurements()))
+        assert [m.device.address for m in home.measurements()] == [heard.address]
+        assert stored.connects == ["ok"]
+
+
 # --- edge-agent, at a terminal, with the agent running ---
 
 CONFIG = """

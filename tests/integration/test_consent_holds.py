@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cloud_bridge.access.model import Action, DataType
+from cloud_bridge.access.model import Action, DataType, Role
 from cloud_bridge.connectors.base import AlertOrder, Connector, Order, ReadingOrder, WithdrawnReading
 from cloud_bridge.delivery import DeliveryLoop
 from cloud_bridge.steps import Step
 from cloud_bridge.store.base import ConsentGoneError
 from cloud_bridge.store.consent_holds import HOLD_LASTS
+from cloud_bridge.store.deliveries import SqlDeliveries
 from cloud_bridge.store.sql import SqlStore
 from service_kit.key_files import write_private
 from service_kit.log import silent
@@ -25,6 +26,7 @@ from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.clinic import CLINIC, FHIR, NEEDED, TO, bring, give, held, withdraw
 from tests.doubles.edge_readings import bridge_keys
+from tests.doubles.page_visitor import visitor
 from wire_format.errors import Unreachable
 
 SEVERE = blood_pressure("192", "124")
@@ -305,6 +307,24 @@ async def test_a_destination_that_needs_none_any_more_gets_what_was_held(
 
 
 # --- what people see ---
+
+
+async def test_the_patient_and_the_auditor_see_that_a_system_was_kept_from_data(tmp_path: Path) -> None:
+    async with visitor(tmp_path, accounts=True) as one:
+        engine, now = one.desk.store.engine, one.desk.now
+        one.hire("p1", Role.PATIENT, "home", "patient-1")
+        one.hire("a1", Role.AUDITOR, "hospital")
+        needing = SqlDeliveries(engine, "en", consent_needed={FHIR: TO})
+        assert needing.claim_deliveries(now, 100) == []
+        give(one.desk, DataType.ALERTS)
+        await one.sign_in("p1")
+        page = (await one.http.get("/mine")).text
+        assert f"<td>{FHIR}</td><td>another system</td><td>read: alerts</td>" in page
+        assert "another system</td><td>read: blood pressure" not in page  # it was kept from it
+        await one.sign_in("a1")
+        page = (await one.http.get("/audit")).text
+        assert f"<td>{FHIR}</td><td>another system</td><td>read: blood pressure</td>" in page
+        assert f"held back: {TO} has no consent" in page
 
 
 def test_status_says_what_is_held_and_why(tmp_path: Path) -> None:

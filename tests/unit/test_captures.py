@@ -23,6 +23,7 @@ from device_drivers.quantities.oximetry import PlxContinuous, PlxSpotCheck
 from device_drivers.quantities.record_access import RecordAccess
 from device_drivers.quantities.temperature import TemperatureMeasurement
 from device_drivers.quantities.user_data import UserControl, UserOpCode
+from tests.bench import bench_decoding
 from wire_format.errors import MalformedPacket
 from wire_format.measurement import Absent, Component
 from wire_format.nomenclature import Term, Unit
@@ -313,3 +314,8 @@ def test_a_published_packet_decodes_as_published(capture: Said) -> None:
 
 def test_the_collection_is_complete() -> None:
     assert len(CAPTURES) == 51
+
+
+def test_every_published_packet_is_measured_too() -> None:
+    assert set(bench_decoding.packets()) == set(bench_decoding.DECODERS)
+    assert set(bench_decoding.run(1)) == set(bench_decoding.DECODERS)
