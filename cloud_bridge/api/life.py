@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.alerts import MAX_NOTE, Act, Actor, Alert, Move, Outcome
 from cloud_bridge.api.room import Room, Visit
-from cloud_bridge.console.life import first_one, resolved
+from cloud_bridge.console.life import first_one, item, resolved, shows
 from cloud_bridge.rules.base import HOME
 from cloud_bridge.store.base import Taken
 from wire_format.errors import Rejected
@@ -36,6 +36,7 @@ class Life:
         for move in (Move.ACKNOWLEDGE, Move.BEGIN, Move.RESOLVE, Move.ESCALATE):
             app.post(f"/alerts/{{alert_id}}/{move.value}")(self._route(move))
         app.get("/resolved")(self.show)
+        app.get("/alerts/{alert_id}")(self.item)
 
     async def show(self, request: Request) -> Response:
         """Show what was resolved lately, with all that happened to it."""
@@ -46,6 +47,26 @@ class Life:
         since = now - RESOLVED_SINCE
         shown = await run_in_threadpool(resolved, page.record, words, page.zone, since, visit.sight)
         return self._room.render(request, "resolved.html", visit, items=shown, days=RESOLVED_SINCE.days)
+
+    async def item(self, request: Request, alert_id: str) -> Response:
+        """Show one item with what may be done and all that happened. It never renews itself under a form."""
+        visit = await self._room.visit(request)
+        if visit is None:
+            return self._room.outside(request)
+        found = await self._found(alert_id)
+        if found is None:
+            return self._room.message(request, 404, "There is no such item any more. Open the inbox again.")
+        if not await run_in_threadpool(shows, visit.sight, found.finding.subject):
+            return self._room.denied(request)
+        page, words = self._page, self._room.words(request)
+        shown = await run_in_threadpool(item, page.record, words, page.zone, visit.sight, found)
+        return self._room.render(request, "item.html", visit, item=shown)
+
+    async def _found(self, alert_id: str) -> Alert | None:
+        try:
+            return await run_in_threadpool(self._page.record.alert, UUID(alert_id))
+        except ValueError:
+            return None
 
     def _route(self, move: Move) -> Route:
         async def route(  # noqa: PLR0913, PLR0917 - a form has these fields
@@ -76,10 +97,7 @@ class Life:
         return route
 
     async def _answer(self, request: Request, visit: Visit, alert_id: str, act: Act) -> Response:
-        try:
-            found = await run_in_threadpool(self._page.record.alert, UUID(alert_id))
-        except ValueError:
-            found = None
+        found = await self._found(alert_id)
         if found is None:
             return self._room.message(request, 404, "There is no such item any more. Open the inbox again.")
         if not await run_in_threadpool(_may_move, visit, found, act.move):

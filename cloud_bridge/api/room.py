@@ -152,7 +152,7 @@ class Room:
             say=words.say,
             words=words,
             languages=LANGUAGES,
-            here=path if (path := request.url.path) in _PAGES else "/",
+            here=_here(request),
             visit=visit,
             role=role,
             places=() if visit is None else _places(visit),
@@ -163,6 +163,13 @@ class Room:
         if asked in LANGUAGES:
             answer.set_cookie(LANGUAGE_COOKIE, asked, samesite="strict", path="/")
         return answer
+
+
+def _here(request: Request) -> str:
+    """Return the page that a choice of language stays on."""
+    path = request.url.path
+    item = request.method == "GET" and path.startswith("/alerts/")
+    return path if item or path in _PAGES else "/"
 
 
 def _places(visit: Visit) -> list[str]:

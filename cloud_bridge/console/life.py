@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.access.sight import Sight
-from cloud_bridge.alerts import GIVEN_BACK, OUTCOMES, Alert, AlertState, Outcome
+from cloud_bridge.alerts import GIVEN_BACK, LIVE, OUTCOMES, Alert, AlertState, Outcome
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.language import Language
 from cloud_bridge.orders import reason_line
@@ -101,14 +101,17 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One item that was resolved."""
+    """One item with all that happened to it; `steps` are what may still be done by whoever looks."""
 
+    alert_id: UUID
     title: str
+    state: str
     level: str
     severity: str
     reason: str
     outcome: str
     lines: tuple[Happened, ...]
+    steps: Steps | None = None
 
 
 def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
@@ -158,22 +161,27 @@ def resolved(
     """Return what was resolved since a moment, as `sight` shows it; patients outside of it are left out."""
     seen: dict[str, bool] = {}
 
-    def shows(subject: str) -> bool:
+    def shown(subject: str) -> bool:
         if subject not in seen:
-            home = subject.startswith(HOME)
-            seen[subject] = (
-                sight.sees(Action.TRIAGE) if home else sight.sees(Action.READ, subject, DataType.ALERTS)
-            )
+            seen[subject] = shows(sight, subject)
         return seen[subject]
 
     return [
-        _past(record, words, zone, sight, alert)
+        item(record, words, zone, sight, alert)
         for alert in record.resolved(since)
-        if shows(alert.finding.subject)
+        if shown(alert.finding.subject)
     ]
 
 
-def _past(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, alert: Alert) -> Past:
+def shows(sight: Sight, subject: str) -> bool:
+    """Tell whether somebody's items are shown to whoever looks; that they are is on record."""
+    if subject.startswith(HOME):
+        return sight.sees(Action.TRIAGE)
+    return sight.sees(Action.READ, subject, DataType.ALERTS)
+
+
+def item(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, alert: Alert) -> Past:
+    """Return one item with its history, as `sight` shows it."""
     subject = alert.finding.subject
     if subject.startswith(HOME):
         title, tells = words.say("Someone in home {home}", home=subject.removeprefix(HOME)), True
@@ -185,13 +193,22 @@ def _past(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, al
             sight.sees(Action.READ, subject, kind) for kind in _ALL_KINDS
         )
     return Past(
+        alert_id=alert.alert_id,
         title=title,
+        state=words.say(STATES[alert.state]),
         level=alert.urgency.value,
         severity=words.say(SEVERITIES[alert.urgency]),
         reason=reason_line(alert, words.tag) if tells else words.say("Why is not shown: no consent for it."),
         outcome=outcome_of(alert, words),
         lines=tuple(_line(event, words, zone) for event in record.events(alert.alert_id)),
+        steps=steps(alert, words, zone) if alert.state in LIVE and _acts(sight, subject) else None,
     )
+
+
+def _acts(sight: Sight, subject: str) -> bool:
+    if subject.startswith(HOME):
+        return sight.may(Action.TRIAGE)
+    return sight.may(Action.ACKNOWLEDGE, subject, DataType.ALERTS)
 
 
 def _line(event: LifeEvent, words: Language, zone: dt.tzinfo) -> Happened:

@@ -159,8 +159,10 @@ def test_worked_on_and_resolved_by_keyboard_alone(page: Open) -> None:
     page.focused().send_keys(Keys.ENTER)
     WebDriverWait(page.browser, 10).until(lambda _: "nurse-7 works on it" in page.text())
     seen = page.browser.find_element(By.ID, "seen")
-    page.browser.execute_script("arguments[0].focus()", seen)  # type: ignore[no-untyped-call]  # selenium's
-    page.tab_to("summary").send_keys(Keys.ENTER)
+    ends = next(a for a in seen.find_elements(By.XPATH, "..//a") if a.text.startswith("Done with it"))
+    ends.send_keys(Keys.ENTER)
+    WebDriverWait(page.browser, 10).until(lambda b: "/alerts/" in b.current_url)
+    _legible(page)
     page.tab_to("select").send_keys("admitted", Keys.TAB)
     page.focused().send_keys("by ambulance", Keys.TAB)
     assert page.focused().text == "Resolved"
@@ -172,6 +174,15 @@ def test_worked_on_and_resolved_by_keyboard_alone(page: Open) -> None:
     _legible(page)
     (done,) = page.desk.store.alerts.resolved(page.desk.now)
     assert (done.acknowledged_by, done.outcome) == ("nurse-7", Outcome.ADMITTED)
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+def test_an_item_can_be_read_on_a_phone(page: Open, language: str) -> None:
+    page.browser.set_window_size(*PHONE)
+    alert = page.desk.store.alerts.open_alerts()[0].alert_id
+    page.browser.get(f"{page.address}/alerts/{alert}?lang={language}")
+    assert page.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
+    _legible(page)
 
 
 def _sign_in(page: Open, name: str) -> None:
@@ -256,9 +267,7 @@ def test_everything_can_be_read(page: Open, language: str, size: tuple[int, int]
     page.browser.set_window_size(*size)
     page.browser.get(f"{page.address}/?lang={language}")
     assert page.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
-    for summary in page.browser.find_elements(By.TAG_NAME, "summary"):
-        summary.send_keys(Keys.ENTER)
-    assert page.browser.find_element(By.TAG_NAME, "select").is_displayed()
+    page.browser.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
     ratios = page.browser.execute_script(LUMINANCE)  # type: ignore[no-untyped-call]  # selenium's
     assert len(ratios) > 40
     assert [(ratio, text) for ratio, text in ratios if ratio < 7] == []

@@ -49,6 +49,7 @@ ASKED = {
     ("GET", "/mine"): Action.SEE_READERS,
     ("POST", "/mine/withdraw"): Action.CONSENT,
     ("POST", "/dead-letters/retry"): Action.RETRY_DELIVERY,
+    ("GET", "/alerts/{alert_id}"): Action.READ,
     ("POST", "/alerts/{alert_id}/acknowledge"): Action.ACKNOWLEDGE,
     ("POST", "/alerts/{alert_id}/begin"): Action.ACKNOWLEDGE,
     ("POST", "/alerts/{alert_id}/escalate"): Action.ACKNOWLEDGE,
@@ -102,7 +103,11 @@ async def test_every_role_at_every_route(tmp_path: Path, *, team: bool, consent:
             for (method, path), action in ASKED.items():
                 form = {"csrf": await one.csrf(), **FORMS.get(path, {})}
                 where = path.replace("{alert_id}", str(alert))
-                data = DataType.ALERTS if action in {Action.ACKNOWLEDGE, Action.SEE_READERS} else None
+                data = (
+                    DataType.ALERTS
+                    if action in {Action.READ, Action.ACKNOWLEDGE, Action.SEE_READERS}
+                    else None
+                )
                 answer = await one.http.request(method, where, data=form, follow_redirects=False)
                 assert (answer.status_code != 403) is allowed(role, action, data), (role, path)
             home = await one.send(f"/alerts/{unknown}/acknowledge")

@@ -24,22 +24,24 @@ def first(one: Visitor, subject: str = "patient-1") -> object:
 
 def section(page: str, alert: object) -> str:
     """What the page says of one item."""
-    return next(part for part in page.split('<section class="item')[1:] if f"/alerts/{alert}/" in part)
+    return next(part for part in page.split('<section class="item')[1:] if f"/alerts/{alert}" in part)
 
 
-def buttons(page: str, alert: object) -> list[str]:
-    return re.findall(r"<button[^>]*>([^<]+)</button>", section(page, alert))
+async def buttons(one: Visitor, alert: object) -> list[str]:
+    """What can be done with an item: in the inbox, and on its own page."""
+    both = section(await one.inbox(), alert), section((await one.http.get(f"/alerts/{alert}")).text, alert)
+    return [found for part in both for found in re.findall(r"<button[^>]*>([^<]+)</button>", part)]
 
 
 async def test_an_item_is_seen_worked_on_and_resolved(tmp_path: Path) -> None:
     async with visitor(tmp_path) as one:
         await one.enter()
         alert = first(one)
-        assert buttons(await one.inbox(), alert) == list(STEPS)
-        seen = await one.move(alert, "acknowledge")
-        assert buttons(seen.text, alert) == list(STEPS[1:])
+        assert await buttons(one, alert) == list(STEPS)
+        await one.move(alert, "acknowledge")
+        assert await buttons(one, alert) == list(STEPS[1:])
         works = await one.move(alert, "begin", name="nurse-8")
-        assert buttons(works.text, alert) == list(STEPS[2:])
+        assert await buttons(one, alert) == list(STEPS[2:])
         assert "nurse-8 works on it, since 24 Nov 2026, " in section(works.text, alert)
         done = await one.move(alert, "resolve", outcome="admitted", note="  by   ambulance ")
         assert done.url.path == "/resolved"
@@ -60,6 +62,26 @@ async def test_an_item_is_seen_worked_on_and_resolved(tmp_path: Path) -> None:
         one.later(days=15)
         await one.enter()
         assert "None." in (await one.http.get("/resolved?lang=en")).text
+
+
+async def test_an_items_own_page_keeps_a_form_that_is_being_filled_in(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        alert = first(one)
+        page = (await one.http.get(f"/alerts/{alert}")).text
+        assert 'http-equiv="refresh"' in await one.inbox()
+        assert 'http-equiv="refresh"' not in page
+        assert "Patient 1" in page
+        assert "· open" in page
+        await one.move(alert, "resolve", outcome="called")
+        page = (await one.http.get(f"/alerts/{alert}")).text
+        assert ("<form" in page, "· resolved" in page) == (False, True)
+        home = (await one.http.get(f"/alerts/{first(one, HOME)}")).text
+        assert "Someone in home gw-1" in home
+        for wrong in ("nonsense", "00000000-0000-0000-0000-000000000001"):
+            assert (await one.http.get(f"/alerts/{wrong}")).status_code == 404
+        one.http.cookies.clear()
+        assert (await one.http.get(f"/alerts/{alert}")).status_code == 403
 
 
 async def test_whoever_is_second_reads_who_was_first(tmp_path: Path) -> None:
@@ -98,7 +120,7 @@ async def test_handing_on_asks_the_next_role_and_there_the_buttons_end(tmp_path:
         alert = first(one)
         page = (await one.move(alert, "escalate", note="please look")).text
         assert "Asked now: physician" in section(page, alert)
-        assert buttons(page, alert) == list(STEPS[:3])
+        assert await buttons(one, alert) == list(STEPS[:3])
         assert (await one.move(alert, "escalate")).status_code == 422
         now = one.desk.store.alerts.alert(alert)  # type: ignore[arg-type]  # its id
         assert now is not None
