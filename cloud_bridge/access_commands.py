@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -34,12 +35,19 @@ By = Annotated[str, typer.Option(help="Who states it: the patient, or who took i
 @contextmanager
 def _access(config: Path) -> Iterator[tuple[Any, dt.datetime]]:
     """Open what the store keeps of access; and the time."""
+    with _store(config) as (store, now):
+        yield store.access, now
+
+
+@contextmanager
+def _store(config: Path) -> Iterator[tuple[Any, dt.datetime]]:
+    """Open the store; and the time."""
     from cloud_bridge.app import open_store, utc_now  # noqa: PLC0415 - other commands need no store
 
     loaded = configuration.load(config)
     store = open_store(loaded, read_private(loaded.keys.bridge, BridgeKeys))
     try:
-        yield store.access, utc_now()
+        yield store, utc_now()
     finally:
         store.close()
 
@@ -175,6 +183,41 @@ def list_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_P
             for one in access.consents(patient)
         ]
     typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@consents.command("export")
+def export_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Print every consent that a patient ever gave, as a Bundle of FHIR R4 Consent resources."""
+    from cloud_bridge.connectors.fhir_consent import consent_resource  # noqa: PLC0415 - as above
+
+    with _store(config) as (store, now):
+        known_as = store.alerts.known_as(patient)
+        if known_as is None:
+            raise Rejected(f"There is no patient {patient}: enrol the home first.")
+        found = [consent_resource(one, known_as, now) for one in store.access.consents(patient)]
+    entries = [{"fullUrl": f"urn:uuid:{one['identifier'][0]['value']}", "resource": one} for one in found]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    typer.echo(json.dumps(bundle, ensure_ascii=False))
+
+
+@consents.command("import")
+def import_consents(
+    file: Annotated[Path, typer.Argument(help="A FHIR R4 Consent, or a Bundle of nothing else, as JSON.")],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Keep what a file says that patients agreed to or withdrew: all of it or nothing. May be repeated."""
+    from cloud_bridge.connectors.fhir_consent import Known, resources, statements  # noqa: PLC0415 - as above
+
+    try:
+        found = resources(json.loads(file.read_text()))
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{file} cannot be read as JSON: give a FHIR R4 Consent.") from error
+    zone = ZoneInfo(configuration.load(config).zone)
+    with _store(config) as (store, now):
+        known = Known(lambda who: store.access.patient_known_as(who.system, who.value), zone, now)
+        said = [one for resource in found for one in statements(resource, known)]
+        done = store.access.take_consents([(one.consent, one.void) for one in said], now)
+    typer.echo(json.dumps({what: done[what] for what in ("given", "withdrawn", "known")}))
 
 
 @audits.command()

@@ -11,23 +11,10 @@ from zoneinfo import ZoneInfo
 
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.audit_head import say_heads
-from cloud_bridge.config import (
-    FHIR,
-    HL7V2,
-    Config,
-    FhirSection,
-    Hl7V2Section,
-    InfluxSection,
-    PageSection,
-    WebhookSection,
-)
+from cloud_bridge.config import Config, InfluxSection, PageSection
 from cloud_bridge.connectors.base import Connector
-from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
-from cloud_bridge.connectors.hl7_map import Routing
-from cloud_bridge.connectors.hl7v2 import Hl7V2Connector, Peer
-from cloud_bridge.connectors.smart_backend import SmartBackendAuth
-from cloud_bridge.connectors.webhook import WebhookConnector
 from cloud_bridge.delivery import DeliveryLoop
+from cloud_bridge.destinations import FHIR
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.intake_loop import IntakeLoop
 from cloud_bridge.page_links import PageLinks
@@ -70,6 +57,7 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         config.staff_language,
         claim_lasts,
         zone=config.zone,
+        consent_needed=config.consent_needed,
         duty=config.duty,
     )
 
@@ -159,6 +147,7 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
     store = open_store(config, keys)
     for own in store.registry.own_parameters():
         check_setting(own)
+    store.deliveries.needs_changed(utc_now())
     wakes = _Wakes()
     ingest = Ingest(store.intake, store.registry, keys.by_id, utc_now, observer)
     deliveries = DeliveryLoop(store.deliveries, connectors, utc_now, observer, log=log)
@@ -189,44 +178,10 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
 async def run_bridge(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
     """Run a bridge until SIGTERM or SIGINT; ends cleanly then."""
     async with AsyncExitStack() as stack:
-        connectors: dict[str, Connector] = {}
-        if config.fhir is not None:
-            connectors[FHIR] = await stack.enter_async_context(_fhir(config.fhir))
-        if config.hl7v2 is not None:
-            connectors[HL7V2] = await stack.enter_async_context(_hl7v2(config.hl7v2))
-        for section in config.webhook:
-            connectors[section.destination] = await stack.enter_async_context(_webhook(section))
+        connectors = {
+            one.destination: await stack.enter_async_context(one.connector()) for one in config.follow_up
+        }
         await until_signalled(build(config, log, connectors, observer).run())
-
-
-def _fhir(section: FhirSection) -> FhirR4Connector:
-    return FhirR4Connector(
-        str(section.base_url),
-        name=FHIR,
-        test_data=section.test_data,
-        timeout_s=section.timeout_s,
-        token=section.token(),
-        auth=None if section.oauth is None else SmartBackendAuth(section.oauth.client()),
-        tls=None if section.tls is None else section.tls.context("fhir"),
-    )
-
-
-def _hl7v2(section: Hl7V2Section) -> Hl7V2Connector:
-    tls = None if section.tls is None else section.tls.context("hl7v2")
-    peer = Peer(section.host, section.port, section.timeout_s, tls)
-    routing = Routing(section.application, section.facility, "T" if section.test_data else "P")
-    return Hl7V2Connector(peer, routing, name=HL7V2)
-
-
-def _webhook(section: WebhookSection) -> WebhookConnector:
-    return WebhookConnector(
-        str(section.url),
-        section.secrets(),
-        section.sends,
-        name=section.name,
-        timeout_s=section.timeout_s,
-        tls=None if section.tls is None else section.tls.context(f"webhook.{section.name}"),
-    )
 
 
 def _sink(store: SqlStore, section: InfluxSection, log: Log) -> InfluxSink:

@@ -100,7 +100,18 @@ def status(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     try:
         shown = {
             **store.counts(),
+            "destinations": loaded.destinations,
             "deliveries_waiting": store.deliveries.waiting(),
+            "held_back": [
+                {
+                    "destination": one.destination,
+                    "patient": one.patient,
+                    "count": one.count,
+                    "since": one.since.isoformat(),
+                    "reason": f"{one.recipient} has no consent to {one.data}",
+                }
+                for one in store.deliveries.held()
+            ],
             "dead_letters": [
                 {
                     "kind": letter.key.kind,

@@ -2,18 +2,22 @@
 
 What cannot be reached is tried again for ever, later and later; what is refused becomes a dead letter that
 people see. Delivering twice creates nothing, so a kill between 2xx and our own row harms nothing.
+
+Where a consent is needed, it is looked up on the snapshot that an order is made of, and no attempt outlives
+that look by more than `UNDER_WAY_S`: a withdrawal stops what is under way within that time.
 """
 
 import asyncio
 import datetime as dt
 import random
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
-from cloud_bridge.connectors.base import Connector, Order
+from cloud_bridge.connectors.base import Connector
 from cloud_bridge.steps import Step, StepObserver, nobody
-from cloud_bridge.store.base import ClaimedDelivery, Deliveries
+from cloud_bridge.store.base import Among, ClaimedDelivery, ConsentGoneError, Deliveries
 from service_kit.log import Log, scene
 from wire_format.errors import KitelineError, Misconfigured, Rejected, Unreachable
 
@@ -22,6 +26,8 @@ AT_ONCE: Final = 4
 IDLE_S: Final = 1.0
 FIRST_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 600.0
+UNDER_WAY_S: Final = 4.5
+"""A withdrawal stops everything within 5 s. A receiver that needs a consent must confirm within this time."""
 
 
 @dataclass(slots=True)
@@ -33,29 +39,39 @@ class DeliveryLoop:
     clock: Callable[[], dt.datetime]
     observer: StepObserver = nobody
     log: Log = field(kw_only=True)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _wakes: list[asyncio.Event] = field(default_factory=list)
     _failing: set[str] = field(default_factory=set)
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def wake(self) -> None:
         """Look now: something is to be delivered."""
-        self._wake.set()
+        for one in self._wakes:
+            one.set()
 
     async def run(self) -> None:
-        """Deliver what is due, for ever."""
+        """Deliver what is due, for ever: to each destination by itself, so that none holds up another."""
+        async with asyncio.TaskGroup() as tasks:
+            for destination in self.connectors:
+                tasks.create_task(self._serve(Among(frozenset({destination}))))
+            tasks.create_task(self._serve(Among(frozenset(self.connectors), others=True)))
+
+    async def _serve(self, among: Among) -> None:
+        wake = asyncio.Event()
+        self._wakes.append(wake)
         while True:
-            self._wake.clear()
-            if await self.round():
+            wake.clear()
+            if await self.round(among):
                 continue
             try:
                 async with asyncio.timeout(IDLE_S):
-                    await self._wake.wait()
+                    await wake.wait()
             except TimeoutError:
                 continue
 
-    async def round(self) -> int:
+    async def round(self, among: Among | None = None) -> int:
         """Claim and deliver one batch; return how many rows that was."""
         try:
-            claimed = await asyncio.to_thread(self.deliveries.claim_deliveries, self.clock(), BATCH)
+            claimed = await asyncio.to_thread(self.deliveries.claim_deliveries, self.clock(), BATCH, among)
         except Unreachable as error:
             self._say("store", error)
             return 0
@@ -66,7 +82,7 @@ class DeliveryLoop:
         return len(claimed)
 
     async def _one(self, claimed: ClaimedDelivery, at_once: asyncio.Semaphore) -> None:
-        async with at_once:
+        async with self._turn(claimed), at_once:
             facts = {
                 "kind": claimed.key.kind,
                 "subject": claimed.key.subject,
@@ -77,6 +93,8 @@ class DeliveryLoop:
                 await self._deliver(claimed)
                 self.observer(Step.DELIVERY_CONFIRMED, facts)
                 await asyncio.to_thread(self.deliveries.mark_delivered, claimed, self.clock())
+            except ConsentGoneError:
+                await self._let_go(claimed)
             except Rejected as error:
                 await self._failed(claimed, error, None)
             except (Unreachable, Misconfigured) as error:
@@ -93,14 +111,34 @@ class DeliveryLoop:
             raise Misconfigured(
                 f"No connector is configured for {claimed.key.destination!r}: write its section."
             )
-        order = await asyncio.to_thread(self._load, claimed)
+        if claimed.consent is None:
+            await self._hand_over(connector, claimed)
+            return
+        try:
+            async with asyncio.timeout(UNDER_WAY_S):
+                await self._hand_over(connector, claimed)
+        except TimeoutError as error:
+            raise Unreachable(
+                f"The receiver did not confirm within {UNDER_WAY_S} s, as it must where a consent is needed: "
+                "it is tried again."
+            ) from error
+
+    def _turn(self, claimed: ClaimedDelivery) -> AbstractAsyncContextManager[object]:
+        """Let one at a time go where time is counted: none waits behind another within the connector."""
+        if claimed.consent is None:
+            return nullcontext()
+        return self._turns.setdefault(claimed.key.destination, asyncio.Lock())
+
+    async def _hand_over(self, connector: Connector, claimed: ClaimedDelivery) -> None:
+        order = await asyncio.to_thread(self.deliveries.load, claimed, self.clock())
         if order is not None:
             await connector.deliver(order)
 
-    def _load(self, claimed: ClaimedDelivery) -> Order | None:
-        if claimed.key.kind == "alert":
-            return self.deliveries.load_alert_order(claimed.key.subject)
-        return self.deliveries.load_reading_order(claimed.key.subject)
+    async def _let_go(self, claimed: ClaimedDelivery) -> None:
+        try:
+            await asyncio.to_thread(self.deliveries.let_go, claimed)
+        except Unreachable as failure:
+            self._say("store", failure)
 
     async def _failed(
         self, claimed: ClaimedDelivery, error: Exception, next_attempt_at: dt.datetime | None

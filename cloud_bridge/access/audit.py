@@ -18,6 +18,10 @@ BEGINNING: Final = bytes(32)
 """What the first entry has in place of a hash before it."""
 
 
+DESTINATION: Final = "destination"
+"""What stands in place of a role where a follow-up system, and no account, is kept from data or told it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One question that was asked and its answer, without any value of a patient."""

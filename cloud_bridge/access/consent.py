@@ -4,14 +4,27 @@ Giving is one act, withdrawing is one act. The version of the text that was agre
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from cloud_bridge.access.model import DataType, Role
 from wire_format.errors import Rejected
+from wire_format.nomenclature import Quantity
 
 ORGANIZATION = "organization:"
+
+DATA_OF: Final[Mapping[Quantity, DataType]] = {
+    Quantity.BLOOD_PRESSURE: DataType.BLOOD_PRESSURE,
+    Quantity.GLUCOSE: DataType.GLUCOSE,
+    Quantity.CONTINUOUS_GLUCOSE: DataType.GLUCOSE,
+    Quantity.BODY_WEIGHT: DataType.BODY,
+    Quantity.BODY_COMPOSITION: DataType.BODY,
+    Quantity.BODY_TEMPERATURE: DataType.TEMPERATURE,
+    Quantity.PULSE_OXIMETRY: DataType.OXIMETRY,
+}
+"""The kind of data that a quantity belongs to. Of what is not here no consent speaks, so none covers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,16 @@ class Consent:
         over = self.valid_until is not None and now >= self.valid_until
         withdrawn = self.withdrawn_at is not None and now >= self.withdrawn_at
         return begun and not over and not withdrawn
+
+
+def covers(consents: Iterable[Consent], to: str, data: DataType | None, now: dt.datetime) -> bool:
+    """Tell whether one of a patient's consents lets `to` have a kind of data at a moment.
+
+    A withdrawal counts as soon as it is written down, whatever the clock of who wrote it said.
+    """
+    return any(
+        one.to == to and one.data is data and one.withdrawn_at is None and one.holds(now) for one in consents
+    )
 
 
 def parse_recipient(text: str) -> str:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 from uuid import UUID
 
 from cloud_bridge.alerts import Alert, Outcome, Request
@@ -123,7 +124,7 @@ class WorkReport:
 
 
 class Connector(ABC):
-    """One way into a follow-up system.
+    """One way into a follow-up system. `deliver` is the one method to write. Use as `async with`.
 
     `deliver` returns when the receiver has confirmed (2xx). It raises `Unreachable` to be tried again,
     `Rejected` when this order can never be accepted (it becomes a visible dead letter), `Misconfigured`
@@ -136,6 +137,21 @@ class Connector(ABC):
     async def deliver(self, order: Order) -> None:
         """Hand one order over."""
 
-    @abstractmethod
     async def work_reports(self, alerts: Sequence[UUID]) -> Sequence[WorkReport]:
-        """Read back what became of the work orders of `alerts`; unknown ones are left out."""
+        """Read back what became of the work orders of `alerts`; unknown ones are left out.
+
+        As it stands here nothing is read back: the system is only told.
+        """
+        del alerts
+        return ()
+
+    async def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of what is kept between orders; as it stands here nothing is."""
+
+    async def __aenter__(self) -> Self:
+        """Connect at the first order, not now: the receiver may be down."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.close()

@@ -1,10 +1,11 @@
 """The hospital's FHIR R4 server: orders go in as transactions, work orders are read back."""
 
+import asyncio
 import datetime as dt
 import ssl
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final, Self
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
@@ -29,6 +30,7 @@ from cloud_bridge.connectors.fhir_codes import (
 from cloud_bridge.connectors.fhir_map import alert_bundle, reading_bundle, to_json, token
 from cloud_bridge.connectors.fhir_observations import observation_id
 from cloud_bridge.connectors.fhir_work import outcome_of, request_of
+from cloud_bridge.connectors.http_receiver import WHOLE
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 ATTEMPTS_AT_ONCE: Final = 3
@@ -75,7 +77,7 @@ class FhirR4Connector(Connector):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
-        self._test_data = test_data
+        self._test_data, self._whole_s = test_data, WHOLE * timeout_s
         headers = {"Accept": "application/fhir+json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -83,12 +85,8 @@ class FhirR4Connector(Connector):
             base_url=base_url, headers=headers, timeout=timeout_s, auth=auth, verify=tls or True
         )
 
-    async def __aenter__(self) -> Self:
-        """Keep connections open between orders."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close them."""
+    async def close(self) -> None:
+        """See `Connector`."""
         await self._client.aclose()
 
     async def deliver(self, order: Order) -> None:
@@ -178,8 +176,9 @@ class FhirR4Connector(Connector):
     async def _ask(self, method: str, address: str, content: str | None = None) -> httpx.Response:
         headers = {} if content is None else {"Content-Type": "application/fhir+json"}
         try:
-            return await self._client.request(method, address, content=content, headers=headers)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._whole_s):
+                return await self._client.request(method, address, content=content, headers=headers)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unreachable(
                 f"The hospital's FHIR server does not answer ({type(error).__name__}): it is tried again."
             ) from error

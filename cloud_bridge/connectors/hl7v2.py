@@ -7,11 +7,10 @@ given up and the message is sent again, under the same control id.
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Self
-from uuid import UUID
+from typing import Any, Final
 
 from hl7 import HL7Exception
 from hl7.mllp import InvalidBlockError, open_hl7_connection
@@ -22,7 +21,6 @@ from cloud_bridge.connectors.base import (
     Order,
     ReadingOrder,
     WithdrawnReading,
-    WorkReport,
 )
 from cloud_bridge.connectors.hl7_map import Message, Routing, alert_message, reading_messages, withdrawal
 from wire_format.errors import Misconfigured, Rejected, Unreachable
@@ -64,12 +62,8 @@ class Hl7V2Connector(Connector):
         # MLLP has no way to tell two messages under way apart but their order: one at a time.
         self._one = asyncio.Lock()
 
-    async def __aenter__(self) -> Self:
-        """Connect at the first order, not now: the receiver may be down."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the connection."""
+    async def close(self) -> None:
+        """See `Connector`."""
         await self._hang_up()
 
     async def deliver(self, order: Order) -> None:
@@ -85,11 +79,6 @@ class Hl7V2Connector(Connector):
         async with self._one:
             for message in messages:
                 await self._send(message)
-
-    async def work_reports(self, alerts: Sequence[UUID]) -> Sequence[WorkReport]:
-        """Return nothing: see the class."""
-        del alerts
-        return ()
 
     async def _send(self, message: Message) -> None:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
+from cloud_bridge.access.consent import DATA_OF
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.access.sight import Sight
 from cloud_bridge.alerts import Act, Alert, AlertState
@@ -48,16 +49,6 @@ _QUANTITIES: Final = {
     Quantity.BODY_COMPOSITION: "body composition",
     Quantity.BODY_TEMPERATURE: "temperature",
     Quantity.PULSE_OXIMETRY: "oxygen saturation",
-}
-
-
-_KINDS: Final = {
-    Quantity.BLOOD_PRESSURE: DataType.BLOOD_PRESSURE,
-    Quantity.GLUCOSE: DataType.GLUCOSE,
-    Quantity.BODY_WEIGHT: DataType.BODY,
-    Quantity.BODY_COMPOSITION: DataType.BODY,
-    Quantity.BODY_TEMPERATURE: DataType.TEMPERATURE,
-    Quantity.PULSE_OXIMETRY: DataType.OXIMETRY,
 }
 
 
@@ -228,13 +219,13 @@ class _Desk:
         since = self.now - dt.timedelta(days=DAYS)
         everything = self.record.history(subject, None, since)
         shown = self._shown(subject, everything)
-        readings = [r for r in everything if _KINDS[r.measurement.quantity] in shown]
+        readings = [r for r in everything if DATA_OF[r.measurement.quantity] in shown]
         told = {r.id for r in readings}
         items = tuple(self._item(a, withheld=not self._tells(a, shown, told)) for a in ordered)
         pressures = [r for r in readings if r.measurement.quantity is Quantity.BLOOD_PRESSURE]
         targets = _targets(self.record.settings(subject))
         acts = self.sight.may(Action.ACKNOWLEDGE, subject, DataType.ALERTS)
-        hidden = tuple(self.words.say(KINDS[k]) for k in dict.fromkeys(_KINDS.values()) if k not in shown)
+        hidden = tuple(self.words.say(KINDS[k]) for k in dict.fromkeys(DATA_OF.values()) if k not in shown)
         drawn = chart(pressures, targets, self.now, self.zone) if pressures else None
         rows = tuple(self._row(r) for r in reversed(readings))
         until = self.sight.opened.get(subject)
@@ -243,15 +234,15 @@ class _Desk:
 
     def _shown(self, subject: str, readings: Sequence[Reading]) -> frozenset[DataType]:
         """Return the kinds that may be shown; of those that are there, it is on record that they were."""
-        there = {_KINDS[r.measurement.quantity] for r in readings}
+        there = {DATA_OF[r.measurement.quantity] for r in readings}
         seen = {kind for kind in there if self.sight.sees(Action.READ, subject, kind)}
-        others = set(_KINDS.values()) - there
+        others = set(DATA_OF.values()) - there
         return frozenset(seen | {kind for kind in others if self.sight.may(Action.READ, subject, kind)})
 
     @staticmethod
     def _tells(alert: Alert, shown: frozenset[DataType], told: set[UUID]) -> bool:
         """Tell whether a reason may be said: its values are of readings, and some kinds are not shown."""
-        return shown >= set(_KINDS.values()) or set(alert.finding.evidence) <= told
+        return shown >= set(DATA_OF.values()) or set(alert.finding.evidence) <= told
 
     def letter(self, dead: DeadLetter) -> Letter:
         """Return a dead letter in words."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cloud_bridge.access.audit import Entry, review_of
+from cloud_bridge.access.audit import DESTINATION, Entry, review_of
 from cloud_bridge.access.consent import ORGANIZATION, Consent
 from cloud_bridge.access.guard import AccessStore
 from cloud_bridge.access.model import Account, Action, DataType, Role
@@ -165,12 +165,18 @@ def _line(one: Entry, words: Language, zone: dt.tzinfo) -> Line:
         number=one.number,
         at=words.moment(one.at, zone),
         account=one.account,
-        role=words.say(ROLES[Role(one.role)]),
+        role=_role(one, words),
         what=what,
         patient=one.patient or "",
         allowed=one.allowed,
         reason=one.reason,
     )
+
+
+def _role(one: Entry, words: Language) -> str:
+    if one.role == DESTINATION:
+        return words.say("another system")
+    return words.say(ROLES[Role(one.role)])
 
 
 def _reviewed(one: Entry, by: Entry | None, words: Language, zone: dt.tzinfo) -> str | None:

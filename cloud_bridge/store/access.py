@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +16,9 @@ from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, review
 from cloud_bridge.access.consent import Consent, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
 from cloud_bridge.access.passwords import Credentials, sign_in
-from cloud_bridge.store import access_schema, schema
+from cloud_bridge.store import access_schema, consent_holds, schema
+from cloud_bridge.store.audit_chain import append
+from cloud_bridge.store.consents import consents_of, take
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
 
@@ -101,7 +104,10 @@ class SqlAccess:
         valid_from: dt.datetime | None = None,
         valid_until: dt.datetime | None = None,
     ) -> UUID:
-        """Record a consent and return its id; raises `Rejected` for an unknown patient or recipient."""
+        """Record a consent and return its id; raises `Rejected` for an unknown patient or recipient.
+
+        What was held back for want of it is let go in the same transaction.
+        """
         consent_id = uuid4()
         with self._engine.begin() as connection:
             known = select(schema.patient.c.id).where(schema.patient.c.id == patient)
@@ -120,10 +126,14 @@ class SqlAccess:
                     given_at=now,
                 )
             )
+            consent_holds.release(connection, patient, to, data, max(now, valid_from or now), now)
         return consent_id
 
     def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
-        """Withdraw every consent of a patient to somebody for one kind of data; return how many that were."""
+        """Withdraw every consent of a patient to somebody for one kind of data; return how many that were.
+
+        What waits to be sent of this patient is looked at again at once.
+        """
         table = access_schema.consent
         mine = (table.c.patient == patient) & (table.c.to == to) & (table.c.data == data.value)
         with self._engine.begin() as connection:
@@ -132,14 +142,38 @@ class SqlAccess:
                 .where(mine, table.c.withdrawn_at.is_(None))
                 .values(withdrawn_at=now, withdrawn_by=by)
             )
+            consent_holds.look_again(connection, patient, now)
         return changed.rowcount
+
+    def take_consents(self, stated: Sequence[tuple[Consent, bool]], now: dt.datetime) -> Counter[str]:
+        """Keep what was stated elsewhere, all of it or nothing; each with whether it is void. See `take`.
+
+        What waits for a delivery follows, as when a consent is given or withdrawn here.
+        """
+        done: Counter[str] = Counter()
+        with self._engine.begin() as connection:
+            for one, void in stated:
+                what = take(connection, one, void=void, now=now)
+                done[what] += 1
+                if what == "given":
+                    begins = max(now, one.valid_from)
+                    consent_holds.release(connection, one.patient, one.to, one.data, begins, now)
+                elif what == "withdrawn":
+                    consent_holds.look_again(connection, one.patient, now)
+        return done
+
+    def patient_known_as(self, system: str, value: str) -> str | None:
+        """Return whose identifier it is; None if it is nobody's, or more than one's."""
+        table = schema.patient
+        query = select(table.c.id).where(table.c.system == system, table.c.value == value)
+        with reading(self._engine) as connection:
+            found = connection.execute(query).scalars().all()
+        return found[0] if len(found) == 1 else None
 
     def consents(self, patient: str) -> list[Consent]:
         """Return every consent that a patient ever gave, oldest first."""
-        table = access_schema.consent
-        query = select(table).where(table.c.patient == patient).order_by(table.c.given_at, table.c.id)
         with reading(self._engine) as connection:
-            return [_consent(row) for row in connection.execute(query)]
+            return consents_of(connection, patient)
 
     def subject(self, patient: str, now: dt.datetime) -> Subject:
         """Return what decisions about a patient stand on at this moment."""
@@ -163,14 +197,8 @@ class SqlAccess:
 
     def record(self, question: Question, answer: Answer, now: dt.datetime) -> Entry:
         """Append a decision to the chain."""
-        table = access_schema.audit
         with self._engine.begin() as connection:
-            query = select(table).order_by(table.c.number.desc()).limit(1).with_for_update()
-            last = connection.execute(query).one_or_none()
-            number, before = (1, BEGINNING) if last is None else (last.number + 1, last.digest)
-            one = entry(number, before, now, question, answer)
-            connection.execute(table.insert().values(**_audit_columns(one)))
-        return one
+            return append(connection, lambda number, before: entry(number, before, now, question, answer))
 
     def entries(
         self, patient: str | None = None, action: Action | None = None
@@ -241,39 +269,6 @@ def _account(row: Any) -> Account:  # noqa: ANN401 - a row
 
 def _credentials(row: Any) -> Credentials:  # noqa: ANN401 - a row
     return Credentials(row.password_hash, row.secret, row.last_step, row.failures, row.locked_until)
-
-
-def _consent(row: Any) -> Consent:  # noqa: ANN401 - a row
-    return Consent(
-        row.id,
-        row.patient,
-        row.to,
-        DataType(row.data),
-        row.text_version,
-        row.valid_from,
-        row.valid_until,
-        row.given_by,
-        row.given_at,
-        row.withdrawn_by,
-        row.withdrawn_at,
-    )
-
-
-def _audit_columns(one: Entry) -> dict[str, Any]:
-    return {
-        "number": one.number,
-        "at": one.at,
-        "account": one.account,
-        "role": one.role,
-        "action": one.action.value,
-        "patient": one.patient,
-        "data": None if one.data is None else one.data.value,
-        "allowed": one.allowed,
-        "policies": json.dumps(one.policies),
-        "reason": one.reason,
-        "before": one.before,
-        "digest": one.digest,
-    }
 
 
 def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row

@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import Act, Alert, AlertState, Outcome
-from cloud_bridge.connectors.base import AlertOrder, CareContext, ReadingOrder, WithdrawnReading
+from cloud_bridge.connectors.base import CareContext, Order
 from cloud_bridge.rules.base import Queue, Reading, Setting
 from cloud_bridge.rules.care import CareRole
 from wire_format.keys import GatewayPublic
@@ -57,13 +57,53 @@ class DeliveryKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Some destinations; or, with `others`, all but them."""
+
+    destinations: frozenset[str]
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """What a claim stood on whose destination needs a consent: `recipient` may be told of `patient`.
+
+    `takes_back`: the receiver was told of this reading as another patient's, and may not be told whose it is.
+    """
+
+    recipient: str
+    patient: str | None
+    takes_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A row that nobody else will take before `claimed_until`; `wanted` is the revision to be delivered."""
+    """A row that nobody else will take before `claimed_until`; `wanted` is the revision to be delivered.
+
+    `consent` None: its destination needs none.
+    """
 
     key: DeliveryKey
     wanted: int
     attempts: int
     created_at: dt.datetime
+    consent: Consented | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDeliveries:
+    """Deliveries that wait for one consent: of a patient, for `recipient`, to a kind of data."""
+
+    destination: str
+    recipient: str
+    patient: str
+    data: str
+    count: int
+    since: dt.datetime
+
+
+class ConsentGoneError(Exception):
+    """What a claimed delivery stood on is gone: let go of the claim, the next one holds the row back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +170,13 @@ class Registry(Protocol):
 class Deliveries(Protocol):
     """What the delivery loop asks."""
 
-    def claim_deliveries(self, now: dt.datetime, limit: int) -> Sequence[ClaimedDelivery]:
-        """Claim rows that are due, each for one worker, by conditional update."""
+    def claim_deliveries(
+        self, now: dt.datetime, limit: int, among: Among | None = None
+    ) -> Sequence[ClaimedDelivery]:
+        """Claim rows that are due, of any destination or of some, each for one worker.
+
+        What has no consent that it needs is held back.
+        """
         ...
 
     def mark_delivered(self, claimed: ClaimedDelivery, now: dt.datetime) -> None:
@@ -142,12 +187,12 @@ class Deliveries(Protocol):
         """Record a failure: to be tried again then, or, with None, a dead letter."""
         ...
 
-    def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:
-        """Return what a connector needs to file a reading, or to take one back that is nobody's any more."""
+    def let_go(self, claimed: ClaimedDelivery) -> None:
+        """End a claim, as if nobody had claimed the row."""
         ...
 
-    def load_alert_order(self, alert: UUID) -> AlertOrder | None:
-        """Return what a connector needs to hand over an alert; None if it has no patient."""
+    def load(self, claimed: ClaimedDelivery, now: dt.datetime) -> Order | None:
+        """Return what a connector needs; None if an alert has no patient. Raises `ConsentGoneError`."""
         ...
 
 

@@ -1,18 +1,35 @@
 """The delivery outbox in SQL: rows claimed by conditional update, done when the receiver said 2xx."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, not_, or_, select, true, update
 
-from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder, WithdrawnReading
+from cloud_bridge.connectors.base import (
+    AlertOrder,
+    CareContext,
+    Gateway,
+    Order,
+    ReadingOrder,
+    WithdrawnReading,
+)
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.orders import alert_order
-from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import ClaimedDelivery, DeliveryKey
+from cloud_bridge.store import consent_holds, rows, schema
+from cloud_bridge.store.base import (
+    Among,
+    ClaimedDelivery,
+    Consented,
+    ConsentGoneError,
+    DeliveryKey,
+    HeldDeliveries,
+)
+from cloud_bridge.store.consent_holds import Missing
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.silences import cause_of
 from wire_format.errors import Rejected
@@ -21,50 +38,107 @@ CLAIM_LASTS: Final = dt.timedelta(minutes=2)
 ERROR_LENGTH: Final = 500
 MAX_FILED: Final = 60
 """A fortnight of a sensor is thousands of readings: they are filed, but not all named by one work order."""
+IN_A_ROW: Final = 4
 UNKNOWN_SOFTWARE: Final = "unknown"
 
 
 class SqlDeliveries:
     """See `Deliveries`. A claim that its worker does not live to fulfil runs out by itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a hospital says of its deliveries
         self,
         engine: Engine,
         staff_language: str,
         claim_lasts: dt.timedelta = CLAIM_LASTS,
         zone: str = "UTC",
         duty: Duty = ALWAYS,
+        consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._engine = engine
         self._staff_language = staff_language
         self._claim_lasts = claim_lasts
+        self._needed = consent_needed
         self._zone = zone
         self._duty = duty
 
-    def claim_deliveries(self, now: dt.datetime, limit: int) -> list[ClaimedDelivery]:
-        """Claim rows that are due; alerts before readings, then the oldest first."""
+    def claim_deliveries(
+        self, now: dt.datetime, limit: int, among: Among | None = None
+    ) -> list[ClaimedDelivery]:
+        """Claim rows that are due, in one transaction.
+
+        1. Take what is due; alerts before readings, then the oldest first.
+        2. Hold back what needs a consent that it has not, on record. What was held for as long as anything is
+           becomes a dead letter.
+        3. Claim the rest, each by a conditional update; a few only where a consent is needed, as they go one
+           after the other.
+        4. If nothing was claimed because all was held back, go on with the next rows.
+        """
         table = schema.delivery
-        due = and_(
-            ~table.c.dead,
-            table.c.delivered < table.c.wanted,
-            table.c.next_attempt_at <= now,
-            or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now),
-        )
+        due = and_(_due(now), _among(among))
         query = select(table).where(due).order_by(table.c.kind, table.c.created_at).limit(limit)
-        claimed = []
         with self._engine.begin() as connection:
-            for row in connection.execute(query).all():
-                mine = and_(_is(row), due)
-                until = {"claimed_until": now + self._claim_lasts}
-                if connection.execute(update(table).where(mine).values(**until)).rowcount == 1:
-                    key = DeliveryKey(row.kind, row.subject, row.destination)
-                    claimed.append(ClaimedDelivery(key, row.wanted, row.attempts, row.created_at))
+            while found := connection.execute(query).all():
+                held: list[Missing] = []
+                claimed = self._claim_all(connection, found, now, held)
+                consent_holds.note_held(connection, held, now)
+                if claimed or not held:
+                    return claimed
+        return []
+
+    def _claim_all(
+        self, connection: Connection, found: Sequence[Row[Any]], now: dt.datetime, held: list[Missing]
+    ) -> list[ClaimedDelivery]:
+        claimed: list[ClaimedDelivery] = []
+        taken: Counter[str] = Counter()
+        for row in found:
+            if row.destination in self._needed and taken[row.destination] >= IN_A_ROW:
+                continue
+            if (one := self._claim(connection, row, now, held)) is not None:
+                claimed.append(one)
+                taken[row.destination] += 1
         return claimed
 
+    def _claim(
+        self, connection: Connection, row: Row[Any], now: dt.datetime, held: list[Missing]
+    ) -> ClaimedDelivery | None:
+        values: dict[str, Any] = {"claimed_until": now + self._claim_lasts, "held_at": None}
+        key, consent = DeliveryKey(row.kind, row.subject, row.destination), None
+        if (to := self._needed.get(row.destination)) is not None:
+            patient, without = consent_holds.missing(connection, row, to, now)
+            takes_back = row.about is not None and row.about != patient
+            if without is not None and not takes_back:
+                if self._hold(connection, row, without, now):
+                    held.append(without)
+                return None
+            consent = Consented(to, patient, takes_back=takes_back and without is not None)
+            values["about"] = row.about if consent.takes_back else patient
+        mine = and_(_is(row), _due(now))
+        if connection.execute(update(schema.delivery).where(mine).values(**values)).rowcount != 1:
+            return None
+        return ClaimedDelivery(key, row.wanted, row.attempts, row.created_at, consent)
+
+    @staticmethod
+    def _hold(connection: Connection, row: Row[Any], without: Missing, now: dt.datetime) -> bool:
+        """Hold a row back; or give it up, if it was held for as long as anything is."""
+        values = consent_holds.hold(without, now)
+        if row.held_at is not None:
+            values = {"dead": True, "last_error": consent_holds.reason(without)}
+        mine = and_(_is(row), _due(now))
+        return connection.execute(update(schema.delivery).where(mine).values(**values)).rowcount == 1
+
     def mark_delivered(self, claimed: ClaimedDelivery, now: dt.datetime) -> None:
-        """Record the receiver's 2xx for this revision."""
+        """Record the receiver's 2xx for this revision. What was taken back is still wanted, and now held."""
         del now
-        self._change(claimed, {"delivered": claimed.wanted, "last_error": None, "attempts": 0})
+        values: dict[str, Any] = {"last_error": None, "attempts": 0}
+        took_back = claimed.consent is not None and claimed.consent.takes_back
+        values |= {"about": None} if took_back else {"delivered": claimed.wanted}
+        self._change(claimed, values)
+
+    def let_go(self, claimed: ClaimedDelivery) -> None:
+        """End a claim, as if nobody had claimed the row."""
+        table = schema.delivery
+        with self._engine.begin() as connection:
+            connection.execute(update(table).where(_is(claimed.key)).values(claimed_until=None))
 
     def mark_failed(self, claimed: ClaimedDelivery, error: str, next_attempt_at: dt.datetime | None) -> None:
         """Record a failure: to be tried again then, or, with None, a dead letter."""
@@ -92,44 +166,94 @@ class SqlDeliveries:
         retry_dead(self._engine, key, now)
 
     def waiting(self) -> int:
-        """Return how many rows are neither delivered nor dead."""
+        """Return how many rows are neither delivered, nor dead, nor held back."""
         table = schema.delivery
-        query = select(table.c.subject).where(~table.c.dead, table.c.delivered < table.c.wanted)
+        query = select(table.c.subject).where(
+            ~table.c.dead, table.c.delivered < table.c.wanted, table.c.held_at.is_(None)
+        )
         with reading(self._engine) as connection:
             return len(connection.execute(query).all())
+
+    def held(self) -> list[HeldDeliveries]:
+        """Return what waits for a consent."""
+        return consent_holds.held(self._engine)
+
+    def needs_changed(self, now: dt.datetime) -> None:
+        """Let go of what is held for a consent that is not needed any more; asked once, at the start."""
+        consent_holds.needs_changed(self._engine, self._needed, now)
+
+    def load(self, claimed: ClaimedDelivery, now: dt.datetime) -> Order | None:
+        """Return what a connector needs; None if an alert has no patient.
+
+        Consent is looked up again, on the same snapshot that the order is made of. Raises `ConsentGoneError`.
+        """
+        key, consent = claimed.key, claimed.consent
+        if consent is not None and consent.takes_back:
+            return WithdrawnReading(key.subject)
+        with reading(self._engine) as connection:
+            if consent is not None:
+                patient, without = consent_holds.missing(connection, key, consent.recipient, now)
+                if without is not None or patient != consent.patient:
+                    raise ConsentGoneError
+            if key.kind == "reading":
+                return _reading_order(connection, key.subject)
+            return self._alert_order(connection, key.subject, consent, now)
 
     def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:
         """Return what a connector needs to file a reading, or to take one back that is nobody's any more."""
         with reading(self._engine) as connection:
-            found = _reading_orders(connection, [measurement])
-        return found[0] if found else WithdrawnReading(measurement)
+            return _reading_order(connection, measurement)
 
     def load_alert_order(self, alert: UUID) -> AlertOrder | None:
         """Return what a connector needs to hand over an alert; None if it has no patient."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert)).one()
-            one = rows.alert(row)
-            care = _care(connection, one.finding.subject)
-            if care is None:
-                return None
-            evidence = _filed(one.finding.evidence)
-            readings = _reading_orders(connection, evidence)
-            gateway = _gateway(connection, row.gateway, _software(connection, evidence))
-            why = cause_of(connection, one.finding)
-            lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
+            return self._alert_order(connection, alert, None, None)
+
+    def _alert_order(
+        self, connection: Connection, alert: UUID, consent: Consented | None, now: dt.datetime | None
+    ) -> AlertOrder | None:
+        row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert)).one()
+        one = rows.alert(row)
+        care = _care(connection, one.finding.subject)
+        if care is None:
+            return None
+        evidence = _filed(one.finding.evidence)
+        readings = _reading_orders(connection, evidence)
+        gateway = _gateway(connection, row.gateway, _software(connection, evidence))
+        why = cause_of(connection, one.finding)
+        lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]
+        if consent is not None and now is not None:
+            own = consent_holds.covered(connection, own, consent, now)
         return alert_order(one, own, care, gateway, self._staff_language, self._duty, lives, why)
 
 
 def retry_dead(engine: Engine, key: DeliveryKey, now: dt.datetime) -> None:
     """Let a dead letter be delivered again; raises `Rejected` if there is none."""
     table = schema.delivery
-    again = {"dead": False, "attempts": 0, "next_attempt_at": now}
+    again = {"dead": False, "attempts": 0, "next_attempt_at": now, "held_at": None}
     with engine.begin() as connection:
         changed = connection.execute(update(table).where(_is(key), table.c.dead).values(**again))
     if changed.rowcount == 0:
         raise Rejected("There is no such dead letter: `cloud-bridge status` lists them.")
+
+
+def _due(now: dt.datetime) -> ColumnElement[bool]:
+    table = schema.delivery
+    return and_(
+        ~table.c.dead,
+        table.c.delivered < table.c.wanted,
+        table.c.next_attempt_at <= now,
+        or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now),
+    )
+
+
+def _among(among: Among | None) -> ColumnElement[bool]:
+    if among is None:
+        return true()
+    named = schema.delivery.c.destination.in_(sorted(among.destinations))
+    return not_(named) if among.others else named
 
 
 def _is(key: Any) -> Any:  # noqa: ANN401 - a row or a key; SQLAlchemy's expression
@@ -142,6 +266,11 @@ def _is(key: Any) -> Any:  # noqa: ANN401 - a row or a key; SQLAlchemy's express
 def _care(connection: Connection, patient: str) -> CareContext | None:
     row = connection.execute(select(schema.patient).where(schema.patient.c.id == patient)).one_or_none()
     return None if row is None else rows.care_context(row)
+
+
+def _reading_order(connection: Connection, measurement: UUID) -> ReadingOrder | WithdrawnReading:
+    found = _reading_orders(connection, [measurement])
+    return found[0] if found else WithdrawnReading(measurement)
 
 
 def _reading_orders(connection: Connection, ids: Sequence[UUID]) -> list[ReadingOrder]:

@@ -212,6 +212,7 @@ def want_delivery(
         key = {"kind": kind, "subject": subject, "destination": destination}
         known = and_(*(table.c[name] == value for name, value in key.items()))
         again = {"wanted": table.c.wanted + 1, "attempts": 0, "next_attempt_at": now, "dead": False}
+        again["held_at"] = None  # it may be another patient's now
         changed = connection.execute(update(table).where(known).values(**again))
         if changed.rowcount == 0:
             connection.execute(

@@ -289,7 +289,13 @@ delivery = Table(
     Column("last_error", Text),
     Column("dead", Boolean, nullable=False, default=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("about", String(64)),  # whom the receiver may have it of, where a consent is needed
+    Column("held_at", UtcTime),  # since when, for whom, of whom and of what a consent is missing
+    Column("held_to", Text),
+    Column("held_of", String(64)),
+    Column("held_data", String(32)),
     Index("delivery_next", "dead", "next_attempt_at"),
+    Index("delivery_held", "held_of"),
 )
 
 downlink = Table(

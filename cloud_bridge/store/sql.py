@@ -1,7 +1,8 @@
 """The SQL store: one engine, and the parts that each see only what is theirs."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from sqlalchemy import Select, Table, func, select
 
@@ -31,6 +32,7 @@ class SqlStore:
         *,
         zone: str = "UTC",
         duty: Duty = ALWAYS,
+        consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
@@ -39,7 +41,7 @@ class SqlStore:
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)
-        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts, zone, duty)
+        self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts, zone, duty, consent_needed)
 
     def healthy(self) -> bool:
         """Tell whether the database answers."""

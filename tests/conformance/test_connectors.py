@@ -1,11 +1,13 @@
 """Every connector meets the same receivers: willing, refusing, busy, silent, slow, breaking off, babbling.
 
-A connector of a new kind is a row in RECEIVERS, with a receiver that speaks its protocol.
+A connector of a new kind is a row in RECEIVERS, with a receiver that speaks its protocol
+(docs/add_a_connector.md).
 """
 
 import asyncio
 import datetime as dt
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from cloud_bridge.connectors.base import Order, WithdrawnReading
 from cloud_bridge.delivery import DeliveryLoop
+from cloud_bridge.destinations import Destinations
 from service_kit.log import silent
 from tests.doubles.bridge_desk import BridgeDesk, told
 from tests.doubles.bridge_home import SealingHome
@@ -30,6 +33,10 @@ ORDERS: dict[str, Callable[[], Order]] = {
     "revision": lambda: order(reading("142", "91"), revision=2),
     "alert": alert_order,
 }
+
+
+def test_every_kind_of_follow_up_system_meets_this_suite() -> None:
+    assert set(RECEIVERS) == set(Destinations.model_fields)
 
 
 @every_connector
@@ -76,6 +83,7 @@ FAILURES = [
     (Behaviour.CUT, Unreachable),
     (Behaviour.NONSENSE, Unreachable),
     (Behaviour.OTHER, Unreachable),
+    (Behaviour.DRIBBLE, Unreachable),
 ]
 
 
@@ -94,6 +102,24 @@ async def test_a_failure_says_what_to_do_next_and_the_next_try_succeeds(
         assert "142" not in str(said.value)
         await connector.deliver(ORDERS["reading"]())
         assert len(set(receiver.ids)) == 1
+
+
+@every_connector
+async def test_an_acknowledgement_that_overtakes_another_settles_its_own_order(kind: str) -> None:
+    async with receiving(kind, Behaviour.LATE) as (receiver, connector):
+        overtaken = asyncio.create_task(connector.deliver(ORDERS["reading"]()))
+        async with asyncio.timeout(10):
+            while not receiver.ids:  # noqa: ASYNC110 - the receiver is asked, it does not call
+                await asyncio.sleep(0.01)
+            reading_id = receiver.ids[0]
+            await connector.deliver(ORDERS["alert"]())
+            with suppress(Unreachable):  # who has one order under way at a time gave up waiting
+                await overtaken
+        assert receiver.ids[0] == reading_id
+        assert reading_id not in receiver.ids[1:]
+        await connector.deliver(ORDERS["reading"]())
+        assert receiver.ids[-1] == reading_id
+        assert len(set(receiver.ids)) == len(receiver.ids) - 1
 
 
 @every_connector

@@ -1,8 +1,9 @@
 """A bridge without network: a real store and ingest, homes that seal, and a look at every table."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -52,9 +53,11 @@ class BridgeDesk:
         *,
         destinations: Sequence[str] = (DESTINATION,),
         duty: Duty = ALWAYS,
+        consent_needed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
-        self.store = SqlStore(f"sqlite:///{folder}/bridge.sqlite", sealer, tuple(destinations), duty=duty)
+        url = f"sqlite:///{folder}/bridge.sqlite"
+        self.store = SqlStore(url, sealer, tuple(destinations), duty=duty, consent_needed=consent_needed)
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
-from typing import Protocol
 
 from cloud_bridge.connectors.base import Connector
 from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
@@ -30,9 +29,11 @@ class Behaviour(StrEnum):
     CUT = "cut"  # takes it, and the connection breaks before the answer
     NONSENSE = "nonsense"  # says something, and yes to nothing
     OTHER = "other"  # answers about something else
+    LATE = "late"  # answers when a later order was answered
+    DRIBBLE = "dribble"  # begins an answer, and goes on for ever without an end
 
 
-_TAKES = {Behaviour.TAKE, Behaviour.TAKE_SLOWLY, Behaviour.CUT}
+_TAKES = {Behaviour.TAKE, Behaviour.TAKE_SLOWLY, Behaviour.CUT, Behaviour.LATE}
 
 
 class Receiver:
@@ -46,6 +47,7 @@ class Receiver:
         self.bytes: bytes | None = None
         self.ids: list[str] = []
         self.port = 0
+        self.answered = asyncio.Event()
         self._serving: set[asyncio.Task[None]] = set()
 
     def connector(self) -> Connector:
@@ -68,8 +70,15 @@ class Receiver:
                     await reader.read()
                 if behaviour in {Behaviour.SILENT, Behaviour.CUT}:
                     break
+                if behaviour is Behaviour.DRIBBLE:
+                    await _dribble(reader, writer)
+                    break
+                if behaviour is Behaviour.LATE:
+                    await self.answered.wait()
                 answer = self.bytes if self.bytes is not None else self.answer(request, behaviour)
                 await _say(writer, answer, slowly=behaviour is Behaviour.TAKE_SLOWLY)
+                if order:
+                    self.answered.set()
                 if self.bytes is not None:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -106,6 +115,20 @@ async def _say(writer: asyncio.StreamWriter, answer: bytes, *, slowly: bool) -> 
         await writer.drain()
         if slowly:
             await asyncio.sleep(0)
+
+
+async def _dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Never be silent for long, and never come to an end, until the other side hangs up."""
+    gone = asyncio.create_task(reader.read(1))
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(1000):
+        writer.write(f"X-{number}: 1\r\n".encode())
+        await writer.drain()
+        await asyncio.wait([gone], timeout=TIMEOUT_S / 5)
+        if gone.done():
+            break
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
 
 
 class _Http(Receiver):
@@ -216,13 +239,6 @@ RECEIVERS: dict[str, type[Receiver]] = {
 }
 
 
-class Opened(Protocol):
-    """A connector that is used as `async with`."""
-
-    async def __aenter__(self) -> Connector: ...
-    async def __aexit__(self, *_: object) -> None: ...
-
-
 @asynccontextmanager
 async def receiving(kind: str, *behaviours: Behaviour) -> AsyncIterator[tuple[Receiver, Connector]]:
     """Serve a receiver, and open its connector."""
@@ -230,9 +246,8 @@ async def receiving(kind: str, *behaviours: Behaviour) -> AsyncIterator[tuple[Re
     receiver.behaviours = list(behaviours)
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
-    opened: Opened = receiver.connector()  # type: ignore[assignment]  # every connector is opened so
     try:
-        async with opened as connector:
+        async with receiver.connector() as connector:
             yield receiver, connector
     finally:
         server.close()

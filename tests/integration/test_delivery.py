@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cloud_bridge.alerts import Alert, AlertState, Outcome, Request
-from cloud_bridge.connectors.base import ReadingOrder, WorkReport, WorkState
+from cloud_bridge.connectors.base import Connector, Order, ReadingOrder, WorkReport, WorkState
 from cloud_bridge.delivery import LONGEST_PAUSE_S, DeliveryLoop
 from cloud_bridge.steps import Step
 from cloud_bridge.work_orders import WorkOrders
@@ -124,6 +124,37 @@ async def test_the_loop_wakes_at_once(desk: BridgeDesk) -> None:
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+class Stuck(ScriptedConnector):
+    """A system that never comes to an end with what it was given."""
+
+    async def deliver(self, order: Order) -> None:
+        self.taken.append(order)
+        await asyncio.Event().wait()
+
+
+async def test_a_system_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    both = BridgeDesk(tmp_path, destinations=("fhir", "stuck", "gone"))
+    connector, stuck, home = ScriptedConnector(), Stuck(), SealingHome()
+    connectors: dict[str, Connector] = {"stuck": stuck, "fhir": connector}
+    for minute in range(3):
+        both.receive(home, home.seal(told(blood_pressure("192", "124", minutes=minute))))
+    one = DeliveryLoop(both.store.deliveries, connectors, lambda: both.now, log=silent())
+    running = asyncio.create_task(one.run())
+    async with asyncio.timeout(20):
+        while not stuck.taken or len(connector.taken) < 4:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        both.receive(home, home.seal(told(blood_pressure("130", minutes=30))))
+        one.wake()
+        while len(connector.taken) < 5:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    errors = [row["last_error"] for row in both.table("delivery") if row["destination"] == "gone"]
+    assert any("No connector is configured" in (error or "") for error in errors)
+    both.close()
 
 
 # --- what people did ---

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hl7.mllp import start_hl7_server
 
-from cloud_bridge.config import TlsSection
 from cloud_bridge.connectors.hl7_map import Routing
 from cloud_bridge.connectors.hl7v2 import Hl7V2Connector, Peer
+from cloud_bridge.connectors.section import TlsSection
 from tests.doubles.bridge_orders import alert_order, order
 from tests.doubles.bridge_readings import reading
 from wire_format.errors import Misconfigured, Unreachable

@@ -241,6 +241,27 @@ def test_every_follow_up_system_is_a_destination(tmp_path: Path) -> None:
     assert config.webhook[0].secrets() == (b"\xab" * 32, b"\xcd" * 32)
 
 
+@pytest.mark.parametrize("to", ["family_doctor", "organization:community clinic"])
+def test_a_destination_may_need_a_consent(tmp_path: Path, to: str) -> None:
+    assert load(written(tmp_path, GOOD + MORE)).consent_needed == {}
+    text = GOOD + MORE + f'consent = "required"\nrecipient = "{to}"\n'
+    assert load(written(tmp_path, text)).consent_needed == {"webhook:phone": to}
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ('consent = "required"', "write both, or neither"),
+        ('recipient = "nurse"', "write both, or neither"),
+        ('consent = "asked"\nrecipient = "nurse"', r"webhook\.0\.consent.*'required'"),
+        ('consent = "required"\nrecipient = "the clinic"', "write organization:NAME or one of nurse"),
+    ],
+)
+def test_mistakes_about_consent_are_named(tmp_path: Path, added: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        load(written(tmp_path, GOOD + MORE + added))
+
+
 @pytest.mark.parametrize("content", ["", "ab" * 31, "secret" * 20, None])
 def test_a_secret_that_is_none_is_named(tmp_path: Path, content: str | None) -> None:
     config = load(written(tmp_path, GOOD + MORE))

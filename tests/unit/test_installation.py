@@ -48,6 +48,10 @@ def test_the_guides_other_destinations_load(tmp_path: Path) -> None:
     added = dict(re.findall(r"```toml\n# cloud-bridge, (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
     (tmp_path / "more").write_text(whole + added["more"])
     assert load_bridge(tmp_path / "more").destinations == ("fhir", "hl7v2", "webhook:phone")
+    (tmp_path / "clinic").write_text(whole + added["clinic"])
+    assert load_bridge(tmp_path / "clinic").consent_needed == {
+        "webhook:clinic": "organization:community-clinic"
+    }
     (tmp_path / "accounts").write_text(whole.replace("[page]\nport = 8600\n", added["accounts"]))
     page = load_bridge(tmp_path / "accounts").page
     assert page is not None

@@ -1,0 +1,80 @@
+"""Rows of consents, within whatever transaction asks: as the model has them, and as others stated them."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from cloud_bridge.access.consent import Consent
+from cloud_bridge.access.model import DataType
+from cloud_bridge.store import access_schema
+from wire_format.errors import Rejected
+
+
+def consents_of(connection: Connection, patient: str) -> list[Consent]:
+    """Return every consent that a patient ever gave, oldest first."""
+    table = access_schema.consent
+    query = select(table).where(table.c.patient == patient).order_by(table.c.given_at, table.c.id)
+    return [_consent(row) for row in connection.execute(query)]
+
+
+def take(connection: Connection, one: Consent, *, void: bool, now: dt.datetime) -> str:
+    """Keep a consent as it was stated elsewhere; return what that was: given, withdrawn, or known.
+
+    A consent is never overwritten: only its withdrawal is added, and stays. `void` says that there is none.
+    Raises `Rejected` if one of its id says something else.
+    """
+    table = access_schema.consent
+    row = connection.execute(select(table).where(table.c.id == one.consent_id)).one_or_none()
+    if row is None:
+        if void:
+            return "known"
+        connection.execute(table.insert().values(**_columns(one)))
+        return "given" if one.withdrawn_at is None else "withdrawn"
+    kept = _consent(row)
+    if _said(kept) != _said(one):
+        raise Rejected(
+            f"The consent {one.consent_id} is kept here with other words, and a consent is never changed: "
+            "withdraw it, and state the new one under an identifier of its own."
+        )
+    if kept.withdrawn_at is not None or one.withdrawn_at is None:
+        return "known"
+    ended = {"withdrawn_at": min(one.withdrawn_at, now), "withdrawn_by": one.withdrawn_by}
+    connection.execute(update(table).where(table.c.id == one.consent_id).values(**ended))
+    return "withdrawn"
+
+
+def _said(one: Consent) -> tuple[object, ...]:
+    return (one.patient, one.to, one.data, one.text_version, one.valid_from, one.valid_until, one.given_at)
+
+
+def _columns(one: Consent) -> dict[str, Any]:
+    return {
+        "id": one.consent_id,
+        "patient": one.patient,
+        "to": one.to,
+        "data": one.data.value,
+        "text_version": one.text_version,
+        "valid_from": one.valid_from,
+        "valid_until": one.valid_until,
+        "given_by": one.given_by,
+        "given_at": one.given_at,
+        "withdrawn_by": one.withdrawn_by,
+        "withdrawn_at": one.withdrawn_at,
+    }
+
+
+def _consent(row: Any) -> Consent:  # noqa: ANN401 - a row
+    return Consent(
+        row.id,
+        row.patient,
+        row.to,
+        DataType(row.data),
+        row.text_version,
+        row.valid_from,
+        row.valid_until,
+        row.given_by,
+        row.given_at,
+        row.withdrawn_by,
+        row.withdrawn_at,
+    )
