@@ -9,13 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from device_drivers.link import Sighting
+from edge_agent.adapter_keeper import Load
 from edge_agent.ble_link import BleRadio
-from edge_agent.bluez_host import BluezHost
 from edge_agent.cables import Cables
 from edge_agent.clock import GatewayClock, kernel_uncertainty, system_boot_id, vouched
 from edge_agent.config import Config, SerialSection, VirtualRadio
 from edge_agent.control import Control, RadioHealth
-from edge_agent.control_line import CONTROL
+from edge_agent.control_line import CONTROL, Message
 from edge_agent.home import Home
 from edge_agent.nearby import Nearby
 from edge_agent.outbox import Outbox
@@ -49,21 +49,32 @@ HOUSEKEEPING_S: Final = 5.0
 WORKS_WITHIN_S: Final = 60.0
 _FORGET_EVERY: Final = 720  # rounds of housekeeping: an hour
 
+Keep = Callable[[Scanner, Load, Callable[[GatewayEventKind, str], object]], Coroutine[Any, Any, None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """What bleak is to run on; None is what bleak itself chooses on Linux: BlueZ."""
+    """What bleak is to run on; None is what bleak itself chooses on Linux: BlueZ.
+
+    `keep` runs beside the scan and looks after the adapter; `health` is what it knows of it.
+    """
 
     host: RadioHost
     scanner: Any = None
     client: Any = None
     close: Callable[[], Awaitable[None]] | None = None
+    keep: Keep | None = None
+    health: Callable[[], Message] = dict
 
 
 async def open_radio(config: Config, log: Log) -> Backends:
     """Return BlueZ, or the virtual radio that the configuration names."""
     if not isinstance(config.radio, VirtualRadio):
-        return Backends(BluezHost.on_system_bus(log))
+        # Each radio's libraries take megabytes: a gateway loads those of its own.
+        from edge_agent.bluez_host import BluezHost  # noqa: PLC0415 - see above
+
+        host = BluezHost.on_system_bus(log)
+        return Backends(host, keep=host.run, health=host.health)
     module, _, name = VIRTUAL_RADIO.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)
@@ -141,11 +152,11 @@ class Agent:
 
         scanner.heard = self.tap.heard(heard)
         desk = PairingDesk(self.home, radio, visitor, nearby)
-        control = Control(desk, RadioHealth(scanner, visitor, backends.host), self.log)
+        control = Control(desk, RadioHealth(scanner, visitor, backends.health), self.log)
         tasks.create_task(scanner.run())
         tasks.create_task(control.serve(self.config.state / CONTROL))
-        if isinstance(backends.host, BluezHost):
-            tasks.create_task(backends.host.run(scanner, visitor, self.voice.tell))
+        if backends.keep is not None:
+            tasks.create_task(backends.keep(scanner, visitor, self.voice.tell))
 
     async def _line(self) -> None:
         """Hold the line; when it is time to end, say goodbye while it still holds."""

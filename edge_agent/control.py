@@ -9,16 +9,15 @@ import asyncio
 import datetime as dt
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.bluez_host import BluezHost
 from edge_agent.config import parse_address
 from edge_agent.control_line import MAX_LINE, Message, read_object
 from edge_agent.device_list import device_facts, list_devices
 from edge_agent.pairing_desk import Offer, Order, PairingDesk
 from edge_agent.passkeys import parse_passkey
-from edge_agent.radio_host import RadioHost
 from edge_agent.scanner import Scanner
 from edge_agent.visit import Visitor
 from service_kit.log import Log, scene
@@ -31,7 +30,7 @@ class RadioHealth:
 
     scanner: Scanner
     visitor: Visitor
-    host: RadioHost
+    adapter: Callable[[], Message]
 
     def facts(self) -> Message:
         """Return it as JSON takes it."""
@@ -42,7 +41,7 @@ class RadioHealth:
             "heard_s_ago": round(time.monotonic() - self.scanner.heard_at),
             "open_links": self.visitor.links,
             "visits_refused_for_bonds": self.visitor.bonds.refused,
-        } | (self.host.health() if isinstance(self.host, BluezHost) else {})
+        } | self.adapter()
 
 
 @dataclass(slots=True)

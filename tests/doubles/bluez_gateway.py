@@ -99,7 +99,7 @@ async def gateway(
 
         scanner.heard = heard
         desk = PairingDesk(made, radio, visitor, nearby, 5.0)
-        control = Control(desk, RadioHealth(scanner, visitor, host), silent())
+        control = Control(desk, RadioHealth(scanner, visitor, host.health), silent())
         tasks = [
             asyncio.create_task(work)
             for work in (

@@ -57,7 +57,7 @@ async def control(folder: Path, radio: ScriptedRadio) -> AsyncIterator[tuple[Hom
     host = BluezHost.on_system_bus(silent())
     visitor = Visitor(home, radio, asyncio.ensure_future)
     desk = PairingDesk(home, radio, visitor, nearby)
-    served = Control(desk, RadioHealth(scanner, visitor, host), silent())
+    served = Control(desk, RadioHealth(scanner, visitor, host.health), silent())
     serving = asyncio.create_task(served.serve(folder / CONTROL))
     await asyncio.sleep(0.05)
     try:

@@ -121,7 +121,7 @@ async def test_the_list_of_devices_says_why_one_is_not_read(
 ) -> None:
     one = desk_bench(tmp_path, owners=(named(),))
     one.desk.visitor.heard(METER, object())
-    health = RadioHealth(Scanner(None, silent()), one.desk.visitor, BluezHost.on_system_bus(silent()))
+    health = RadioHealth(Scanner(None, silent()), one.desk.visitor, BluezHost.on_system_bus(silent()).health)
     answer = await Control(one.desk, health, silent()).carry_out({"do": "devices"}, cast("Any", None))
     assert SAID in answer["devices"][0]["unread"]
 
