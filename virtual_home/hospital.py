@@ -7,6 +7,7 @@ import httpx
 from wire_format.errors import Unreachable
 
 PAGE: Final = 500
+LOOKS: Final = 5
 
 
 class Desk:
@@ -41,12 +42,30 @@ class Desk:
             address, query = links.get("next"), None
         return found
 
+    async def count(self, kind: str) -> int:
+        """Return how many resources of a kind there are."""
+        bundle = await self._get(f"/{kind}", {"_count": "1", "_total": "accurate"})
+        return int(bundle["total"])
+
     async def take_on(self, task: dict[str, Any], status: str = "accepted") -> None:
-        """Move a work order on, as the nurse does; raises `Unreachable` if somebody was quicker."""
-        version = task["meta"]["versionId"]
-        answer = await self._client.put(
-            f"/Task/{task['id']}", json=task | {"status": status}, headers={"If-Match": f'W/"{version}"'}
-        )
+        """Move a work order on, as the nurse does; raises `Unreachable` if somebody was quicker.
+
+        Where only its wording is new, as when a second reading confirms it, she looks and does it again.
+        """
+        seen = task["status"]
+        for _ in range(LOOKS):
+            version = task["meta"]["versionId"]
+            answer = await self._client.put(
+                f"/Task/{task['id']}",
+                json=task | {"status": status},
+                headers={"If-Match": f'W/"{version}"'},
+            )
+            if answer.status_code != httpx.codes.PRECONDITION_FAILED:
+                break
+            own = {part: task[part] for part in ("note", "output") if part in task}
+            task = await self._get(f"/Task/{task['id']}", None) | own
+            if task["status"] != seen:
+                break
         if not answer.is_success:
             raise Unreachable(f"The hospital's server answered {answer.status_code} to a change of a Task.")
 

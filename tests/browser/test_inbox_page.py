@@ -73,7 +73,13 @@ def page(tmp_path: Path) -> Iterator[Open]:
     links = PageLinks(tmp_path / "links")
     with _opened(tmp_path, links, accounts=False) as one:
         one.browser.get(f"{one.address}/enter?token={links.make()}")
+        # After a redirect the driver may come back before the whole page is there.
+        WebDriverWait(one.browser, 20).until(_is_whole)
         yield one
+
+
+def _is_whole(browser: webdriver.Chrome) -> bool:
+    return bool(browser.execute_script("return document.readyState === 'complete'"))  # type: ignore[no-untyped-call]  # selenium's
 
 
 @pytest.fixture

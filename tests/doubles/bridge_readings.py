@@ -65,6 +65,7 @@ def blood_pressure(
     gateway: str = "gw-1",
     pulse: str = "72",
     irregular: bool | None = False,
+    device: DeviceIdentity = CUFF,
 ) -> Measurement:
     """A blood pressure `minutes` after NOW (None: nobody knows when)."""
     components = (
@@ -74,7 +75,7 @@ def blood_pressure(
     )
     return _measurement(
         Quantity.BLOOD_PRESSURE,
-        CUFF,
+        device,
         components,
         BloodPressureContext(movement=False, cuff_loose=False, irregular_pulse=irregular, status_bits=0),
         minutes=minutes,

@@ -299,3 +299,17 @@ async def test_a_server_that_is_not_there_and_a_token() -> None:
     async with FhirR4Connector("http://127.0.0.1:1/fhir", token="t") as connector:  # noqa: S106 - an example
         assert connector._client.headers["Authorization"] == "Bearer t"  # noqa: SLF001 - never printed anywhere
         assert isinstance(connector._client, httpx.AsyncClient)  # noqa: SLF001 - as above
+
+
+async def test_a_nurse_looks_again_when_only_the_wording_is_new(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        await connector.deliver(alert_order(standing=Standing.UNCONFIRMED))
+        (seen,) = await desk.find("Task")
+        await connector.deliver(alert_order(revision=2))
+        await desk.take_on(seen)
+        (task,) = await desk.find("Task")
+        assert (task["status"], task["businessStatus"]["text"]) == ("accepted", "confirmed")
+        with pytest.raises(Unreachable, match="412"):
+            await desk.take_on(seen, "rejected")
