@@ -122,7 +122,12 @@ class Demo:
         raise Unreachable(f"No work order came within {SETTLED_S:g} s.\n{self.lab.bridge.tail()}")
 
     async def _confirmed(self, desk: Desk, task: dict[str, Any]) -> bool:
-        """Tell whether the issue behind a work order is a severe one, confirmed by a second reading."""
+        """Tell whether a work order says that it is confirmed, and its issue is severe with two readings.
+
+        Both are asked: a Task that was read before it changed stands beside an issue that was read after.
+        """
+        if task.get("businessStatus", {}).get("text") != "confirmed":
+            return False
         issues = {f"DetectedIssue/{i['id']}": i for i in await desk.find("DetectedIssue")}
         issue = issues.get(task["focus"]["reference"], {})
         return issue.get("severity") == "high" and len(issue.get("implicated", [])) > 1
