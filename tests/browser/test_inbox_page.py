@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import pyotp
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -57,6 +58,25 @@ class Open:
     def text(self) -> str:
         return self.browser.find_element(By.TAG_NAME, "body").text
 
+    def until(self, shown: Callable[[], object]) -> None:
+        """Wait until that is so, on a page that is there as a whole.
+
+        What is looked at may belong to the page just left, or to one of which only the beginning came.
+        """
+
+        def so(browser: webdriver.Chrome) -> bool:
+            whole = browser.execute_script("return document.readyState === 'complete'")  # type: ignore[no-untyped-call]  # selenium's
+            return bool(shown()) and bool(whole)
+
+        gone = (NoSuchElementException, StaleElementReferenceException)
+        WebDriverWait(self.browser, 20, ignored_exceptions=gone).until(so)
+
+    def until_said(self, words: str) -> None:
+        self.until(lambda: words in self.text())
+
+    def until_at(self, end: str) -> None:
+        self.until(lambda: self.browser.current_url.endswith(end))
+
     def focused(self) -> WebElement:
         return self.browser.switch_to.active_element
 
@@ -74,12 +94,8 @@ def page(tmp_path: Path) -> Iterator[Open]:
     with _opened(tmp_path, links, accounts=False) as one:
         one.browser.get(f"{one.address}/enter?token={links.make()}")
         # After a redirect the driver may come back before the whole page is there.
-        WebDriverWait(one.browser, 20).until(_is_whole)
+        one.until_at("/")
         yield one
-
-
-def _is_whole(browser: webdriver.Chrome) -> bool:
-    return bool(browser.execute_script("return document.readyState === 'complete'"))  # type: ignore[no-untyped-call]  # selenium's
 
 
 @pytest.fixture
@@ -151,7 +167,7 @@ def test_seen_by_keyboard_alone(page: Open) -> None:
     assert (button.tag_name, button.text) == ("button", "I have seen it")
     assert button.value_of_css_property("outline-style") != "none"
     button.send_keys(Keys.ENTER)
-    WebDriverWait(page.browser, 10).until(lambda _: "Seen. The home was told." in page.text())
+    page.until_said("Seen. The home was told.")
     assert page.told == [True]
     assert page.browser.title == "Inbox: 2 waiting"
     seen = [a for a in page.desk.store.alerts.open_alerts() if a.acknowledged_by == "nurse-7"]
@@ -163,17 +179,17 @@ def test_worked_on_and_resolved_by_keyboard_alone(page: Open) -> None:
     assert page.focused().text == "I am working on it"
     assert page.focused().value_of_css_property("outline-style") != "none"
     page.focused().send_keys(Keys.ENTER)
-    WebDriverWait(page.browser, 10).until(lambda _: "nurse-7 works on it" in page.text())
+    page.until_said("nurse-7 works on it")
     seen = page.browser.find_element(By.ID, "seen")
     ends = next(a for a in seen.find_elements(By.XPATH, "..//a") if a.text.startswith("Done with it"))
     ends.send_keys(Keys.ENTER)
-    WebDriverWait(page.browser, 10).until(lambda b: "/alerts/" in b.current_url)
+    page.until(lambda: "/alerts/" in page.browser.current_url)
     _legible(page)
     page.tab_to("select").send_keys("admitted", Keys.TAB)
     page.focused().send_keys("by ambulance", Keys.TAB)
     assert page.focused().text == "Resolved"
     page.focused().send_keys(Keys.ENTER)
-    WebDriverWait(page.browser, 10).until(lambda b: b.current_url.endswith("/resolved"))
+    page.until_at("/resolved")
     assert "Resolved: admitted" in page.text()
     page.tab_to("summary").send_keys(Keys.ENTER)
     assert "Resolved: admitted · by ambulance" in page.text()
@@ -201,7 +217,7 @@ def _sign_in(page: Open, name: str) -> None:
     assert (page.focused().tag_name, page.focused().get_attribute("type")) == ("button", "submit")
     assert page.focused().value_of_css_property("outline-style") != "none"
     page.focused().send_keys(Keys.ENTER)
-    WebDriverWait(page.browser, 20).until(lambda browser: not browser.current_url.endswith("/sign-in"))
+    page.until(lambda: not page.browser.current_url.endswith("/sign-in"))
 
 
 def test_signed_in_by_keyboard_alone(door: Open) -> None:
@@ -212,11 +228,11 @@ def test_signed_in_by_keyboard_alone(door: Open) -> None:
     assert "Not shown, for want of consent: glucose" in door.text()
     button = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if "seen" in b.text)
     button.send_keys(Keys.ENTER)
-    WebDriverWait(door.browser, 10).until(lambda _: "Seen. The home was told." in door.text())
+    door.until_said("Seen. The home was told.")
     assert [a.acknowledged_by for a in door.desk.store.alerts.open_alerts()].count("n1") == 1
     out = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if b.text == "Sign out")
     out.send_keys(Keys.ENTER)
-    WebDriverWait(door.browser, 10).until(lambda browser: browser.current_url.endswith("/sign-in"))
+    door.until_at("/sign-in")
 
 
 @pytest.mark.parametrize("language", ["en", "zh-Hans"])
@@ -229,7 +245,7 @@ def test_whoever_signs_in_can_read_everything(door: Open, language: str, size: t
     for element, words in (("name", "n1"), ("password", "x"), ("code", "000000")):
         door.browser.find_element(By.ID, element).send_keys(words)
     door.browser.find_element(By.ID, "code").send_keys(Keys.ENTER)
-    WebDriverWait(door.browser, 20).until(lambda b: b.find_elements(By.ID, "wrong"))
+    door.until(lambda: door.browser.find_elements(By.ID, "wrong"))
     assert door.browser.find_element(By.ID, "wrong").text.startswith("!")  # not by colour alone
     _legible(door)
     _sign_in(door, "a1")

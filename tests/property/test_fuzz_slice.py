@@ -1,5 +1,6 @@
 """A slice of `make fuzz`: damaged packets give values or `MalformedPacket`, and damaged visits end."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable
 
@@ -109,3 +110,18 @@ def test_a_driver_that_does_what_none_may_do_is_found(
     monkeypatch.setattr(sessions, "breathe", lambda: guard.breathe(0.1))
     with pytest.raises(AssertionError, match=said):
         fuzz_sessions(200, seed=1)
+
+
+def test_no_hang_is_raised_where_a_lock_is_held_and_it_is_raised_after() -> None:
+    def alarm() -> None:
+        signal.raise_signal(signal.SIGVTALRM)
+
+    noting = compile(
+        "signal.raise_signal(signal.SIGVTALRM); went_on = True", "/lib/coverage/collector.py", "exec"
+    )
+    names = {"signal": signal}
+    with guard.watched():
+        exec(noting, names)  # noqa: S102 - written above
+        assert names["went_on"]
+        with pytest.raises(guard.HangError):
+            alarm()
