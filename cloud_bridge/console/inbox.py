@@ -12,7 +12,7 @@ from cloud_bridge.access.sight import Sight
 from cloud_bridge.alerts import Act, Alert, AlertState
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
-from cloud_bridge.console.life import SEVERITIES, PastRecord, Steps, steps
+from cloud_bridge.console.life import SEVERITIES, PastRecord, Steps, repeats, steps
 from cloud_bridge.console.people import KINDS
 from cloud_bridge.duty import Duty
 from cloud_bridge.orders import reason_line
@@ -103,6 +103,7 @@ class Item:
     standing: str
     late: bool
     reason: str
+    repeats: tuple[str, ...]
     since: str
     due: str
     overdue: bool
@@ -242,7 +243,7 @@ class _Desk:
     @staticmethod
     def _tells(alert: Alert, shown: frozenset[DataType], told: set[UUID]) -> bool:
         """Tell whether a reason may be said: its values are of readings, and some kinds are not shown."""
-        return shown >= set(DATA_OF.values()) or set(alert.finding.evidence) <= told
+        return shown >= set(DATA_OF.values()) or set(alert.told.evidence) <= told
 
     def letter(self, dead: DeadLetter) -> Letter:
         """Return a dead letter in words."""
@@ -252,7 +253,7 @@ class _Desk:
         return Letter(dead.key, what, dead.last_error)
 
     def _item(self, alert: Alert, *, withheld: bool = False) -> Item:
-        words, finding = self.words, alert.finding
+        words, finding = self.words, alert.told
         seen_at = None if alert.acknowledged_at is None else words.moment(alert.acknowledged_at, self.zone)
         return Item(
             alert_id=alert.alert_id,
@@ -263,6 +264,7 @@ class _Desk:
             reason=words.say("Why is not shown: no consent for it.")
             if withheld
             else reason_line(alert, words.tag, self.record.cause_of(finding)),
+            repeats=() if withheld else repeats(alert, words, self.zone),
             since=words.moment(finding.since, self.zone),
             due=words.moment(alert.due_at, self.zone),
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,

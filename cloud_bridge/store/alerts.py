@@ -55,7 +55,7 @@ class SqlAlerts:
         live = and_(table.c.state.in_(_LIVE), table.c.queue == queue.value)
         query = select(table).where(live).order_by(table.c.due_at, table.c.id)
         with reading(self._engine) as connection:
-            found = [rows.alert(row) for row in connection.execute(query)]
+            found = rows.alerts(connection, connection.execute(query).all())
         return sorted(found, key=lambda a: a.state is not AlertState.OPEN)
 
     def delivered_alerts(self) -> list[UUID]:
@@ -77,8 +77,9 @@ class SqlAlerts:
     def alert(self, alert_id: UUID) -> Alert | None:
         """Return one alert."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert_id)).one_or_none()
-        return None if row is None else rows.alert(row)
+            query = select(schema.alert).where(schema.alert.c.id == alert_id)
+            found = rows.alerts(connection, connection.execute(query).all())
+        return found[0] if found else None
 
     def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> list[Reading]:
         """Return a patient's readings (None: of every quantity) by time of measuring, undated ones last."""
@@ -148,7 +149,7 @@ class SqlAlerts:
         )
         query = select(table).where(mine).order_by(table.c.moved_at.desc(), table.c.id).limit(limit)
         with reading(self._engine) as connection:
-            return [rows.alert(row) for row in connection.execute(query)]
+            return rows.alerts(connection, connection.execute(query).all())
 
     def yields(self, since: dt.datetime) -> list[Raised]:
         """Return what became of each item that was raised since a moment."""
