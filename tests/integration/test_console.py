@@ -187,7 +187,13 @@ async def test_it_shows_every_programme_what_came_late_and_what_was_refused(
                 "<td>glucose</td><td>LO mg/dL</td>",
                 "<td>weight</td><td>83.0 kg</td>",
             ),
-            "zh": ("血糖过低\uff1aLO mg/dL", "本条共 2 次发作", "体重 2 天内增加 3.0 kg", "延迟收到", "未用于规则\uff1a质控液"),
+            "zh": (
+                "血糖过低\uff1aLO mg/dL",
+                "本条共 2 次发作",
+                "体重 2 天内增加 3.0 kg",
+                "延迟收到",
+                "未用于规则\uff1a质控液",
+            ),
         }[language]
         assert [sentence for sentence in said if sentence not in page] == []
         assert "<svg" not in page  # there is no blood pressure to draw
