@@ -59,8 +59,8 @@ class Engine:
     def decide_all(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer many questions. What the policies cannot tell apart is decided once.
 
-        Two patients cannot be told apart if the policies look at no more of a patient than team, organizations,
-        consents, and whether the account speaks for them, and these are equal.
+        Two patients cannot be told apart if the policies look at no more of a patient than team,
+        organizations, consents, and whether the account speaks for them, and these are equal.
         """
         known: dict[object, Answer] = {}
         return [self._once(question, known) for question in questions]

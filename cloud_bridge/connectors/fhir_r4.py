@@ -113,7 +113,10 @@ class FhirR4Connector(Connector):
 
     async def _deliver_alert(self, order: AlertOrder) -> None:
         for _ in range(ATTEMPTS_AT_ONCE):
-            existing = await self._existing(order.alert.alert_id, order.alert.lead.finding_id)
+            existing: Sequence[Resource] = ()
+            # Of a first revision the server has nothing, or the same: each part is created once by condition.
+            if order.alert.revision > 1:
+                existing = await self._existing(order.alert.alert_id, order.alert.lead.finding_id)
             try:
                 await self._transact(alert_bundle(order, existing, test_data=self._test_data))
             except _VersionConflictError:

@@ -156,7 +156,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """One page of the queue. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason alone.
+    """One page of the queue. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason.
 
     `waiting` and `seen` are the cards of this page; `waiting_count` and `seen_count` are of all pages.
     `off_duty` says until when nobody is on duty, None while somebody is. `done` says what became of the item

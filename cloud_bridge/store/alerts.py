@@ -32,7 +32,8 @@ def _place(subject: str, *urgency: Any) -> Place:  # noqa: ANN401 - the columns 
     """Return a place by what is open; by all that there is, if nothing is."""
     of_open, of_all = urgency[:3], urgency[3:]
     seen = of_open[0] is None
-    return Place(seen, *(of_all if seen else of_open), subject)
+    rank, due_at, since = of_all if seen else of_open
+    return Place(seen, rank, due_at, since, subject)
 
 
 class SqlAlerts:
@@ -67,7 +68,7 @@ class SqlAlerts:
         return sorted(found, key=lambda a: a.state is not AlertState.OPEN)
 
     def queue(self) -> list[Place]:
-        """Return who is in the clinicians' queue, the most urgent first: one row a person, whatever they have."""
+        """Return who is in the clinicians' queue, the most urgent first: one row a person."""
         table = schema.alert
         is_open = table.c.state == AlertState.OPEN.value
         by = (table.c.rank, table.c.due_at, table.c.since)

@@ -94,6 +94,8 @@ class Judging:
 
     def earliest(self, readings: Collection[UUID], subject: str) -> dt.datetime | None:
         """Return when the first of some readings was, of those that are the subject's; None if none is."""
+        if not readings:
+            return None
         table = schema.measurement
         query = select(table).where(table.c.id.in_(readings))
         found = rows.readings(self._db, self._db.execute(query).all())

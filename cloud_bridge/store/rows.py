@@ -48,6 +48,8 @@ def load_measurement(body: bytes) -> Measurement:
 
 def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
     """Return the rows of the measurement table as readings, each folded with what its home stated."""
+    if not rows:
+        return []
     said = _statements(connection, rows)
     known = people(connection, {row.gateway for row in rows})
 
@@ -200,6 +202,8 @@ def rank(alert: Alert) -> int:
 
 def alerts(connection: Connection, found: Sequence[Row[Any]]) -> list[Alert]:
     """Return rows of the alert table, each with what is folded into it."""
+    if not found:
+        return []
     table = schema.alert
     folded = table.c.state == AlertState.FOLDED.value
     query = select(table).where(folded, table.c.folded_into.in_([row.id for row in found]))
