@@ -1,8 +1,9 @@
 """Judging a subject: findings of its rules over what is stored now, against the alerts there are.
 
 New findings open an item. One that came true more than a day ago opens it as late: it is shown and due, but
-as routine, whatever its severity; one from before the window is history and opens nothing. Changed findings
-revise their item; those that late data undid, and those that are over, are closed in sight.
+as routine, whatever its severity; one from before the window is history and opens nothing. What is found of
+a problem that has a live item is folded into that one. Changed findings revise their item; those that late
+data undid, and those that are over, are closed in sight.
 """
 
 import datetime as dt
@@ -13,10 +14,12 @@ from typing import Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import (
+    LIVE,
     WINDOW,
     Actor,
     Alert,
     AlertState,
+    Episode,
     Move,
     Terms,
     Timeliness,
@@ -27,6 +30,16 @@ from cloud_bridge.alerts import (
     timeliness,
 )
 from cloud_bridge.duty import Duty
+from cloud_bridge.folding import (
+    asked_again,
+    folded,
+    item_for,
+    on_its_own,
+    repeated,
+    together,
+    told_too,
+    without,
+)
 from cloud_bridge.rules.base import GATEWAY, Finding, Reading, Settings, Standing
 from cloud_bridge.rules.catalogue import LASTING, AnyReadingRule
 from cloud_bridge.rules.episodes import soonest
@@ -111,21 +124,111 @@ def judge(
     An alert of which nothing changed is never withdrawn for its age alone. `rules_by` gives the rules of a
     subject over readings: the installed ones, but for a rehearsal of others.
     """
-    known = {alert.alert_id: alert for alert in transaction.alerts_of(subject)}
+    known = together(transaction.alerts_of(subject))
     if subject.startswith(GATEWAY):
         look = _at_signs(transaction, subject, now, known)
     else:
         look = _at_readings(transaction, subject, now, known, touched, rules_by)
-    for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
-        before = known.get(finding.finding_id)
-        terms = Terms(care_of(finding), transaction.duty)
-        changed = _changed(finding, before, now, terms)
-        if changed is not None:
-            transaction.save_alert(changed, _what(before, changed), now, _basis(finding, look))
+    book = _Book(transaction, known, look, now)
+    # First what is gone: nothing is folded into it.
     for alert in look.live:
         if alert.alert_id not in look.found:
-            transaction.save_alert(_withdrawn(alert, alert.finding), "withdrawn", now)
+            book.withdraw(alert.alert_id, alert.finding, "withdrawn")
+    for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
+        book.take(finding)
+    book.release()
     transaction.set_timer(subject, look.wakes)
+
+
+class _Book:
+    """The alerts of a subject while they are brought up to date: each change is saved as it is made."""
+
+    def __init__(
+        self, transaction: JudgingTransaction, known: dict[UUID, Alert], look: _Look, now: dt.datetime
+    ) -> None:
+        self._transaction, self._alerts, self._look, self._now = transaction, known, look, now
+        self._orphans: list[UUID] = []
+
+    def take(self, finding: Finding) -> None:
+        """Bring the alert of a finding up to date, or the item that tells of it."""
+        before = self._alerts.get(finding.finding_id)
+        terms = Terms(care_of(finding), self._transaction.duty)
+        if before is not None and before.state is AlertState.FOLDED:
+            self._take_folded(before, finding, terms)
+            return
+        changed = _changed(finding, before, self._now, terms)
+        if changed is None:
+            return
+        if changed.state is AlertState.WITHDRAWN:
+            self.withdraw(finding.finding_id, finding, _what(before, changed))
+            return
+        begins = before is None or before.state is AlertState.WITHDRAWN
+        item = item_for(finding, self._alerts.values()) if begins else None
+        if item is not None:
+            self._fold(folded(finding, item, before, self._now, terms), item)
+            return
+        self._save(changed, _what(before, changed), finding)
+
+    def withdraw(self, alert_id: UUID, finding: Finding, what: str) -> None:
+        """Close an alert in sight; what was folded into it, and nobody ended, is placed anew."""
+        alert = self._alerts[alert_id]
+        gone = _withdrawn(alert, finding)
+        if alert.state in LIVE:
+            self._orphans += [one.finding.finding_id for one in alert.folds]
+        self._save(replace(gone, folded_into=None, folds=()), what, None if what == "withdrawn" else finding)
+        item = self._item_of(alert)
+        if item is not None and item.state is not AlertState.WITHDRAWN:
+            self._save(without(item, alert_id), "unfolded")
+
+    def release(self) -> None:
+        """Place what was folded into an item that is gone: into another one, or as an item of its own."""
+        for one in (self._alerts[i] for i in self._orphans):
+            if one.state is not AlertState.FOLDED:
+                continue
+            terms = Terms(care_of(one.finding), self._transaction.duty)
+            item = item_for(one.finding, self._alerts.values())
+            if item is None:
+                self._save(on_its_own(one, self._now, terms), "released")
+            else:
+                self._fold(folded(one.finding, item, one, self._now, terms), item)
+
+    def _take_folded(self, before: Alert, finding: Finding, terms: Terms) -> None:
+        if before.finding == finding:
+            return
+        if finding.standing is Standing.RESOLVED:
+            self.withdraw(finding.finding_id, finding, "over")
+            return
+        row = revised(before, finding, self._now, terms)
+        self._save(row, finding.standing.value, finding)
+        item = self._item_of(before)
+        if item is None or item.state is AlertState.WITHDRAWN:
+            return
+        if item.state is AlertState.RESOLVED and opens_again(
+            replace(item, finding=before.finding), finding, self._now
+        ):
+            more = told_too(item, Episode(finding, row.late))
+            self._save(asked_again(more, self._now, terms), "reopened")
+            return
+        self._tell(item, row, finding.standing.value)
+
+    def _fold(self, row: Alert, item: Alert) -> None:
+        self._save(row, "folded", row.finding)
+        self._tell(item, row)
+
+    def _tell(self, item: Alert, row: Alert, changed: str | None = None) -> None:
+        """Let an item tell of an episode; `changed` says in a word what is new of one that it tells of."""
+        terms = Terms(care_of(item.finding), self._transaction.duty)
+        told = repeated(item, Episode(row.finding, row.late), self._now, terms, new=changed is None)
+        asked = told.reopened > item.reopened
+        self._save(told, "asked_again" if asked else changed or "repeated")
+
+    def _item_of(self, row: Alert) -> Alert | None:
+        return None if row.folded_into is None else self._alerts.get(row.folded_into)
+
+    def _save(self, alert: Alert, what: str, finding: Finding | None = None) -> None:
+        self._alerts[alert.alert_id] = alert
+        basis = None if finding is None else _basis(finding, self._look)
+        self._transaction.save_alert(alert, what, self._now, basis)
 
 
 def _at_readings(  # noqa: PLR0913, PLR0917 - all that a look depends on
@@ -235,6 +338,7 @@ def _again(finding: Finding, known: Alert, now: dt.datetime, terms: Terms) -> Al
         revision=known.revision + 1,
         raised_at=known.raised_at,
         reopened=known.reopened + 1,
+        folds=known.folds,
     )
 
 

@@ -12,10 +12,13 @@ from cloud_bridge.silence_cause import Cause
 
 
 def reason_line(alert: Alert, language: str, cause: Cause | None = None) -> str:
-    """Return why, in one line; that it came late, and why nothing came, is part of it."""
-    reason = say(alert.finding, language, "reason")
+    """Return why, in one line; how often, that it came late, and why nothing came, is part of it."""
+    reason = say(alert.told, language, "reason")
     if cause is not None:
         reason = common(language, f"silence_{cause.kind}", {"reason": reason, "device": cause.device})
+    if alert.folds:
+        count = str(len(alert.episodes))
+        reason = common(language, "repeated", {"reason": reason, "count": count})
     return common(language, "late", {"reason": reason}) if alert.late else reason
 
 
@@ -28,7 +31,10 @@ def off_duty(language: str, opens: dt.datetime, zone: dt.tzinfo, emergency: str)
 def _patient_text(alert: Alert, language: str, duty: Duty, zone: dt.tzinfo) -> str | None:
     if alert.late:
         return None
-    text, at = say(alert.finding, language, "patient"), alert.raised_at
+    lead, at = alert.lead, alert.raised_at
+    if lead.finding_id != alert.alert_id:
+        at = lead.came_true or lead.since
+    text = say(lead, language, "patient")
     if not text or duty.on(at):
         return text
     return f"{text} {off_duty(language, duty.opens(at), zone, duty.emergency)}"
@@ -50,7 +56,7 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
     of the patient alone is no work for anybody else. While nobody is on duty the patient is told until when;
     in quiet hours, where they live (`zone`), they are told of nothing but what is severe.
     """
-    finding, reason = alert.finding, reason_line(alert, staff_language, cause)
+    finding, reason = alert.told, reason_line(alert, staff_language, cause)
     clinical = finding.queue is Queue.CLINICAL
     said = {"reason": reason}
     return AlertOrder(
@@ -62,7 +68,7 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
         work=say(finding, staff_language, "work") if clinical else None,
         physician_text=say(finding, staff_language, "physician", said) if clinical else None,
         patient_text=_patient_text(alert, care.language, duty, zone),
-        asked=care_of(finding).role(alert.escalation),
+        asked=care_of(alert.finding).role(alert.escalation),
         patient_not_before=None
         if finding.severity is Severity.SEVERE
         else duty.quiet_until(alert.raised_at, zone),

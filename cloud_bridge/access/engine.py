@@ -1,7 +1,8 @@
 """Decisions by Cedar policies. No by default, and whenever a policy fails: Cedar skips a failing `forbid`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
@@ -13,6 +14,15 @@ from wire_format.errors import Misconfigured
 NOBODY: Final = Subject("")
 _SITE: Final = {"type": "Site", "id": "site"}
 _FAILED: Final = "the policies could not be evaluated"
+_SHARED: Final = frozenset({"team", "organizations", "consented"})
+"""What patients may have in common."""
+_OWN: Final = {
+    "contains": {
+        "left": {".": {"left": {"Var": "principal"}, "attr": "patients"}},
+        "right": {".": {"left": {"Var": "resource"}, "attr": "name"}},
+    }
+}
+"""Whether somebody's account speaks for a patient."""
 
 
 class Engine:
@@ -27,6 +37,8 @@ class Engine:
             wrong = "; ".join(str(error) for error in found.errors)
             raise Misconfigured(f"The access policies do not fit their schema, so nothing starts: {wrong}.")
         self._policies = cedarpy.PolicySet.from_str(text)
+        said = json.loads(cedarpy.policies_to_json_str(text))
+        self._names_nobody = not said.get("templates") and _names_nobody(said["staticPolicies"])
         self._schema = cedarpy.Schema.from_str(schema)
 
     def decide(self, question: Question) -> Answer:
@@ -43,6 +55,42 @@ class Engine:
         names: Mapping[str, str] = result.diagnostics.id_annotations_by_reason
         policies = tuple(sorted(names.get(reason, reason) for reason in result.diagnostics.reasons))
         return Answer(result.allowed and not errors, policies, errors)
+
+    def decide_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer many questions. What the policies cannot tell apart is decided once.
+
+        Two patients cannot be told apart if the policies look at no more of a patient than team,
+        organizations, consents, and whether the account speaks for them, and these are equal.
+        """
+        known: dict[object, Answer] = {}
+        return [self._once(question, known) for question in questions]
+
+    def _once(self, question: Question, known: dict[object, Answer]) -> Answer:
+        subject = question.subject
+        if subject is None or not self._names_nobody:
+            return self.decide(question)
+        same = replace(subject, patient="")
+        own = subject.patient in question.account.patients
+        key = (replace(question, subject=same), own)
+        if key not in known:
+            known[key] = self.decide(question)
+        return known[key]
+
+
+def _names_nobody(said: Any) -> bool:  # noqa: ANN401 - policies as JSON
+    """Tell whether policies look at nothing of a patient but what several may have in common."""
+    if isinstance(said, list):
+        return all(map(_names_nobody, said))
+    if not isinstance(said, dict) or said == _OWN:
+        return True
+    if said == {"Var": "resource"}:
+        return False
+    part = said.get(".")
+    if isinstance(part, dict) and part.get("left") == {"Var": "resource"}:
+        return part.get("attr") in _SHARED
+    if "effect" in said and said.get("resource") != {"op": "All"}:
+        return False
+    return all(map(_names_nobody, said.values()))
 
 
 def _request(question: Question) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The guard: asks the policies about each act, and writes down what was asked and answered."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -25,6 +25,10 @@ class AccessStore(Protocol):
 
     def subject(self, patient: str, now: dt.datetime) -> Subject:
         """Return what decisions about a patient stand on."""
+        ...
+
+    def subjects(self, patients: Collection[str], now: dt.datetime) -> Mapping[str, Subject]:
+        """Return the same of many patients at once."""
         ...
 
     def record(self, question: Question, answer: Answer, now: dt.datetime) -> Entry:
@@ -61,6 +65,14 @@ class Guard:
     def subject(self, patient: str) -> Subject:
         """Return what decisions about a patient stand on now."""
         return self.store.subject(patient, self.clock())
+
+    def subjects(self, patients: Collection[str]) -> Mapping[str, Subject]:
+        """Return what decisions about some patients stand on now."""
+        return self.store.subjects(patients, self.clock())
+
+    def would_allow_each(self, questions: Sequence[Question]) -> list[bool]:
+        """Tell what the answers would be; nothing is on record."""
+        return [answer.allowed for answer in self.engine.decide_all(questions)]
 
     def would_allow(self, question: Question) -> bool:
         """Tell what the answer would be, for what a page offers: nobody asked, so nothing is on record."""

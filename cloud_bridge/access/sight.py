@@ -1,7 +1,7 @@
 """What the person in front of a page sees and may do: everything (a link), or what the policies say."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -21,6 +21,10 @@ class Sight(Protocol):
 
     def may(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
         """Tell whether something is to be offered; nothing is on record of it."""
+        ...
+
+    def among(self, action: Action, patients: Sequence[str], data: DataType) -> frozenset[str]:
+        """Return of which patients something is to be offered; nothing is on record of it."""
         ...
 
     def sees(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
@@ -44,6 +48,10 @@ class ByLink:
         """See `Sight`."""
         del patient, data
         return action in _BY_LINK
+
+    def among(self, action: Action, patients: Sequence[str], data: DataType) -> frozenset[str]:
+        """See `Sight`."""
+        return frozenset(patients if self.may(action, data=data) else ())
 
     def sees(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
         """See `Sight`."""
@@ -70,6 +78,13 @@ class Guarded:
         """See `Sight`. A reason is taken to be given later."""
         reason = "a reason to come" if action is Action.BREAK_GLASS else ""
         return self.guard.would_allow(self._question(action, patient, data, reason))
+
+    def among(self, action: Action, patients: Sequence[str], data: DataType) -> frozenset[str]:
+        """See `Sight`."""
+        new = [one for one in patients if one not in self._subjects]
+        self._subjects.update(self.guard.subjects(new))
+        answers = self.guard.would_allow_each([self._question(action, one, data, "") for one in patients])
+        return frozenset(one for one, allowed in zip(patients, answers, strict=True) if allowed)
 
     def sees(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
         """See `Sight`."""

@@ -18,9 +18,11 @@ from cloud_bridge.api.session import COOKIE
 from cloud_bridge.api.sign_in import SignIn
 from cloud_bridge.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from cloud_bridge.console.inbox import inbox
+from cloud_bridge.console.pages import turned
 from cloud_bridge.store.base import DeliveryKey
 from wire_format.errors import Rejected
 
+_PLACE: Final = ("after", "above")
 _PAPER: Final = {
     "width": WIDTH,
     "height": HEIGHT,
@@ -49,6 +51,13 @@ def create_app(page: Page) -> FastAPI:
         Audit(room, page.accounts).register(app)
         Mine(room, page.accounts).register(app)
     return app
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 class _Desk:
@@ -86,7 +95,11 @@ class _Desk:
         if visit is None:
             return self._room.outside(request)
         page, words = self._page, self._room.words(request)
-        shown = await run_in_threadpool(inbox, page.record, words, page.zone, page.clock(), visit.sight)
+        at = turned("&".join(f"{k}={v}" for k, v in request.query_params.items() if k in _PLACE))
+        moved = _uuid(request.query_params.get("done", ""))
+        shown = await run_in_threadpool(
+            inbox, page.record, words, page.zone, page.clock(), visit.sight, at, moved
+        )
         return self._room.render(
             request, "inbox.html", visit, inbox=shown, session=visit.session, paper=_PAPER
         )

@@ -13,11 +13,14 @@ from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.alerts import MAX_NOTE, Act, Actor, Alert, Move, Outcome
 from cloud_bridge.api.room import Room, Visit
 from cloud_bridge.console.life import first_one, item, resolved, shows
+from cloud_bridge.console.pages import turned
 from cloud_bridge.rules.base import HOME
 from cloud_bridge.store.base import Taken
 from wire_format.errors import Rejected
 
 MAX_NAME: Final = 64
+FIRST: Final = "first"
+"""The first of several pages, as forms say it."""
 RESOLVED_SINCE: Final = dt.timedelta(days=14)
 _SENDS_TO: Final = {Move.RESOLVE: "/resolved", Move.ESCALATE: "/#waiting"}
 
@@ -76,6 +79,7 @@ class Life:
             name: Annotated[str, Form()] = "",
             outcome: Annotated[str, Form()] = "",
             note: Annotated[str, Form()] = "",
+            back: Annotated[str, Form()] = "",
         ) -> Response:
             visit = await self._room.form(request, csrf)
             if isinstance(visit, Response):
@@ -92,11 +96,11 @@ class Life:
                 return self._room.message(request, 422, "Nothing was changed: say what came of it first.")
             came = Outcome(outcome) if move is Move.RESOLVE else None
             act = Act(move, Actor.PERSON, self._page.clock(), who, came, said)
-            return await self._answer(request, visit, alert_id, act)
+            return await self._answer(request, visit, alert_id, act, back)
 
         return route
 
-    async def _answer(self, request: Request, visit: Visit, alert_id: str, act: Act) -> Response:
+    async def _answer(self, request: Request, visit: Visit, alert_id: str, act: Act, back: str) -> Response:
         found = await self._found(alert_id)
         if found is None:
             return self._room.message(request, 404, "There is no such item any more. Open the inbox again.")
@@ -112,11 +116,20 @@ class Life:
             self._page.acknowledged()
         elif not _said_before(taken, act):
             return self._second(request, visit, taken.alert)
-        return RedirectResponse(_SENDS_TO.get(act.move, "/#seen"), status_code=303)
+        return RedirectResponse(_sends_to(act.move, found, back), status_code=303)
 
     def _second(self, request: Request, visit: Visit, alert: Alert) -> Response:
         sentence = first_one(alert, self._room.words(request), self._page.zone)
         return self._room.render(request, "message.html", visit, 409, text=sentence)
+
+
+def _sends_to(move: Move, alert: Alert, back: str) -> str:
+    """Return where somebody goes on: on the page of the inbox that they were on, if there are several."""
+    at = turned(back)
+    if at is None and back != FIRST:
+        return _SENDS_TO.get(move, "/#seen")
+    where = "" if at is None else f"{at}&"
+    return f"/?{where}done={alert.alert_id}"
 
 
 def _said_before(taken: Taken, act: Act) -> bool:

@@ -173,14 +173,19 @@ def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -
         patient_message(order, patient, organization),
     )
     messages = [message for text, message in zip(told, made, strict=True) if text is not None]
-    known = {one["identifier"][0]["system"]: one for one in existing if "payload" in one}
+    known = {_key(one): one for one in existing if "payload" in one}
     for message in messages:
         key = message["identifier"][0]
-        sent = known.get(key["system"])
+        sent = known.get(_key(message))
         if sent is None:
-            bundle.create(key, message, derived_id("message", key["system"], order.alert.alert_id))
+            bundle.create(key, message, derived_id("message", *_key(message)))
         elif order.alert.state is AlertState.WITHDRAWN and sent["status"] == "active":
             bundle.put({**sent, "status": "revoked"}, version=sent["meta"]["versionId"])
+
+
+def _key(message: Resource) -> tuple[str, str]:
+    own = message["identifier"][0]
+    return own["system"], own["value"]
 
 
 def reference(kind: str, who: Identifier) -> str:

@@ -113,7 +113,10 @@ class FhirR4Connector(Connector):
 
     async def _deliver_alert(self, order: AlertOrder) -> None:
         for _ in range(ATTEMPTS_AT_ONCE):
-            existing = await self._existing(order.alert.alert_id)
+            existing: Sequence[Resource] = ()
+            # Of a first revision the server has nothing, or the same: each part is created once by condition.
+            if order.alert.revision > 1:
+                existing = await self._existing(order.alert.alert_id, order.alert.lead.finding_id)
             try:
                 await self._transact(alert_bundle(order, existing, test_data=self._test_data))
             except _VersionConflictError:
@@ -121,8 +124,8 @@ class FhirR4Connector(Connector):
             return
         raise Unreachable("The hospital's staff change the same work order right now: it is tried again.")
 
-    async def _existing(self, alert: UUID) -> list[Resource]:
-        messages = [token(identifier(system, str(alert))) for system in (PHYSICIAN_COPY, PATIENT_MESSAGE)]
+    async def _existing(self, alert: UUID, episode: UUID) -> list[Resource]:
+        messages = [token(identifier(system, str(episode))) for system in (PHYSICIAN_COPY, PATIENT_MESSAGE)]
         return [
             *await self._search("Task", [token(identifier(TASK, str(alert)))]),
             *await self._search("CommunicationRequest", messages),

@@ -42,7 +42,7 @@ _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "ente
 
 def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list[str]) -> Resource:
     """Return what was found, with every reading that it stands on."""
-    alert, finding = order.alert, order.alert.finding
+    alert, finding = order.alert, order.alert.told
     withdrawn, over = alert.state is AlertState.WITHDRAWN, finding.standing is Standing.RESOLVED
     return {
         "resourceType": "DetectedIssue",
@@ -150,9 +150,9 @@ def _words(output: Resource) -> list[Any]:
 
 def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     alert = order.alert
-    over = alert.finding.standing is Standing.RESOLVED
-    gone = alert.state is AlertState.WITHDRAWN and not over
-    standing = "withdrawn" if gone else alert.finding.standing.value
+    told = alert.told.standing
+    gone = alert.state is AlertState.WITHDRAWN and told is not Standing.RESOLVED
+    standing = "withdrawn" if gone else told.value
     read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
     number = "{}.{}".format(*alert.request)
     request = [{"type": {"text": "request"}, "valueString": number}] if alert.request != Request() else []
@@ -203,7 +203,7 @@ def _next_status(state: AlertState, status: str) -> str:
 
 
 def physician_copy(order: AlertOrder, patient: str, physician: str, organization: str) -> Resource:
-    """Return the copy that the physician is given, to judge the treatment."""
+    """Return the copy that the physician is given, to judge the treatment; one of each episode that leads."""
     made = _communication(order, PHYSICIAN_COPY, "alert", order.physician_text or "", patient, organization)
     return made | {"priority": "routine", "recipient": [{"reference": physician}]}
 
@@ -232,7 +232,7 @@ def _communication(  # noqa: PLR0913, PLR0917 - a message has these parts
     kinds = "http://terminology.hl7.org/CodeSystem/communication-category"
     return {
         "resourceType": "CommunicationRequest",
-        "identifier": [identifier(system, str(alert.alert_id))],
+        "identifier": [identifier(system, str(alert.lead.finding_id))],
         "groupIdentifier": identifier(ALERT, str(alert.alert_id)),
         "status": "revoked" if alert.state is AlertState.WITHDRAWN else "active",
         "category": [concept(coding(kinds, category))],

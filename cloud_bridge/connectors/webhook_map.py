@@ -66,7 +66,7 @@ def withdrawn_event(reading: UUID) -> Event:
 
 def alert_event(order: AlertOrder) -> Event:
     """Return what tells of one state of an alert, to whoever works it."""
-    alert, finding = order.alert, order.alert.finding
+    alert, finding = order.alert, order.alert.told
     body = {
         **_about(order),
         "rule": finding.rule,
@@ -88,7 +88,7 @@ def alert_event(order: AlertOrder) -> Event:
 
 
 def message_events(order: AlertOrder) -> list[Event]:
-    """Return the messages of an alert, each told once: a later revision has the same ids.
+    """Return the messages of an alert, once of each episode that leads: a later revision has the same ids.
 
     What was withdrawn is taken back; a gateway that has sent it already does nothing.
     """
@@ -114,7 +114,7 @@ def _message(  # noqa: PLR0913, PLR0917 - a message has its parts
     *,
     revoked: bool,
 ) -> Event:
-    message = derived_id("message_to", order.alert.alert_id, role)
+    message = derived_id("message_to", order.alert.lead.finding_id, role)
     body = {
         **_about(order),
         "message": str(message),

@@ -14,7 +14,7 @@ from cloud_bridge.console.language import Language
 from cloud_bridge.orders import reason_line
 from cloud_bridge.rules.base import HOME, Severity
 from cloud_bridge.rules.care import CareRole
-from cloud_bridge.rules.programme import care_of
+from cloud_bridge.rules.programme import care_of, say
 from cloud_bridge.store.base import LifeEvent
 
 SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
@@ -32,6 +32,7 @@ STATES: Final = {
     AlertState.IN_PROGRESS: "being worked on",
     AlertState.RESOLVED: "resolved",
     AlertState.WITHDRAWN: "withdrawn",
+    AlertState.FOLDED: "part of another item",
 }
 ASKED: Final = {
     CareRole.NURSE: "nurse",
@@ -47,6 +48,11 @@ HAPPENED: Final = {
     "over": "It is over",
     "withdrawn": "Withdrawn: late data undid it",
     "reopened": "Opened again",
+    "repeated": "One more episode came in",
+    "asked_again": "One more episode came in; asked again",
+    "unfolded": "An episode was taken out: late data undid it",
+    "folded": "Told by the open item of the same problem",
+    "released": "An item of its own: the one that told of it was withdrawn",
     "acknowledged": "Seen",
     "in_progress": "Being worked on",
     "resolved": "Resolved",
@@ -109,6 +115,7 @@ class Past:
     level: str
     severity: str
     reason: str
+    repeats: tuple[str, ...]
     outcome: str
     lines: tuple[Happened, ...]
     steps: Steps | None = None
@@ -131,6 +138,12 @@ def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
         if begun
         else None,
     )
+
+
+def repeats(alert: Alert, words: Language, zone: dt.tzinfo) -> tuple[str, ...]:
+    """Return the episodes that an item tells of beside the one it speaks of first, the newest on top."""
+    others = [one.finding for one in reversed(alert.episodes) if one.finding is not alert.lead]
+    return tuple(f"{words.moment(f.since, zone)}: {say(f, words.tag, 'reason')}" for f in others)
 
 
 def outcome_of(alert: Alert, words: Language) -> str:
@@ -199,6 +212,7 @@ def item(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, ale
         level=alert.urgency.value,
         severity=words.say(SEVERITIES[alert.urgency]),
         reason=reason_line(alert, words.tag) if tells else words.say("Why is not shown: no consent for it."),
+        repeats=repeats(alert, words, zone) if tells else (),
         outcome=outcome_of(alert, words),
         lines=tuple(_line(event, words, zone) for event in record.events(alert.alert_id)),
         steps=steps(alert, words, zone) if alert.state in LIVE and _acts(sight, subject) else None,

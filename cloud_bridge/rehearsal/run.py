@@ -102,7 +102,8 @@ class _Memory:
         del basis
         self.alerts[alert.alert_id] = alert
         finding = alert.finding
-        if what.startswith("raised") and finding.standing is not Standing.RESOLVED:
+        # What is folded there is folded here too, by coarser problems.
+        if what.startswith(("raised", "folded")) and finding.standing is not Standing.RESOLVED:
             clinical = finding.queue is Queue.CLINICAL
             self.raised.append(Raised(now, finding.rule, finding.severity, clinical, alert.late))
 

@@ -36,5 +36,7 @@ _READING_RULES: Final[tuple[type[AnyReadingRule], ...]] = (
 
 RULES: Final[dict[str, type[AnyReadingRule]]] = {rule.id: rule for rule in _READING_RULES}
 TECHNICAL_RULES: Final[dict[str, type[TechnicalRule]]] = {TechnicalRule.id: TechnicalRule}
+PROBLEMS: Final = {rule.id: rule.problem for rule in _READING_RULES if rule.problem}
+"""Which problem the findings of a rule are episodes of: one item for each patient and problem."""
 LASTING: Final = frozenset(rule.id for rule in _READING_RULES if rule.lasting)
 """Rules over readings whose findings go on until something comes, however long that takes."""

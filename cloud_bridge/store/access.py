@@ -4,7 +4,7 @@ import datetime as dt
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ from cloud_bridge.access.model import Account, Action, Answer, DataType, Questio
 from cloud_bridge.access.passwords import Credentials, sign_in
 from cloud_bridge.store import access_schema, consent_holds, schema
 from cloud_bridge.store.audit_chain import append
-from cloud_bridge.store.consents import consents_of, take
+from cloud_bridge.store.consents import consents_of, subjects_of, take
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
 
@@ -185,6 +185,11 @@ class SqlAccess:
         team = frozenset({row.nurse_value, row.physician_value})
         holds = consented(self.consents(patient), now)
         return Subject(patient, team, frozenset({row.organization_value}), holds)
+
+    def subjects(self, patients: Collection[str], now: dt.datetime) -> dict[str, Subject]:
+        """Return the same of many patients at once."""
+        with reading(self._engine) as connection:
+            return subjects_of(connection, patients, now)
 
     def patient_numbered(self, number: str) -> str | None:
         """Return whose hospital number it is, exactly; None if it is nobody's, or more than one's."""

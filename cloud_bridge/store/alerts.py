@@ -1,11 +1,11 @@
 """Alerts in SQL: what is open, what a person did with it, and the message that this sends home."""
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, select, true
+from sqlalchemy import Connection, Engine, and_, case, func, select, true
 
 from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move
 from cloud_bridge.connectors.base import Identifier
@@ -14,7 +14,7 @@ from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
 from cloud_bridge.silence_cause import Cause
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, LifeEvent, Raised, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, LifeEvent, Place, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.life import Life, events_of, raised_since
@@ -25,6 +25,15 @@ from wire_format.nomenclature import Quantity
 
 RESOLVED_SHOWN: Final = 200
 _LIVE: Final = tuple(state.value for state in LIVE)
+_IN_QUEUE: Final = and_(schema.alert.c.state.in_(_LIVE), schema.alert.c.queue == Queue.CLINICAL.value)
+
+
+def _place(subject: str, *urgency: Any) -> Place:  # noqa: ANN401 - the columns of a row
+    """Return a place by what is open; by all that there is, if nothing is."""
+    of_open, of_all = urgency[:3], urgency[3:]
+    seen = of_open[0] is None
+    rank, due_at, since = of_all if seen else of_open
+    return Place(seen, rank, due_at, since, subject)
 
 
 class SqlAlerts:
@@ -55,8 +64,28 @@ class SqlAlerts:
         live = and_(table.c.state.in_(_LIVE), table.c.queue == queue.value)
         query = select(table).where(live).order_by(table.c.due_at, table.c.id)
         with reading(self._engine) as connection:
-            found = [rows.alert(row) for row in connection.execute(query)]
+            found = rows.alerts(connection, connection.execute(query).all())
         return sorted(found, key=lambda a: a.state is not AlertState.OPEN)
+
+    def queue(self) -> list[Place]:
+        """Return who is in the clinicians' queue, the most urgent first: one row a person."""
+        table = schema.alert
+        is_open = table.c.state == AlertState.OPEN.value
+        by = (table.c.rank, table.c.due_at, table.c.since)
+        of_open = (func.min(case((is_open, one))) for one in by)
+        query = select(table.c.subject, *of_open, *map(func.min, by)).where(_IN_QUEUE)
+        with reading(self._engine) as connection:
+            found = connection.execute(query.group_by(table.c.subject)).all()
+        return sorted(_place(*row) for row in found)
+
+    def live_of(self, subjects: Collection[str]) -> list[Alert]:
+        """Return the items in the queue of some people."""
+        table = schema.alert
+        query = (
+            select(table).where(_IN_QUEUE, table.c.subject.in_(subjects)).order_by(table.c.due_at, table.c.id)
+        )
+        with reading(self._engine) as connection:
+            return rows.alerts(connection, connection.execute(query).all())
 
     def delivered_alerts(self) -> list[UUID]:
         """Return live alerts that a destination has: their work orders can be read back."""
@@ -77,8 +106,9 @@ class SqlAlerts:
     def alert(self, alert_id: UUID) -> Alert | None:
         """Return one alert."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert_id)).one_or_none()
-        return None if row is None else rows.alert(row)
+            query = select(schema.alert).where(schema.alert.c.id == alert_id)
+            found = rows.alerts(connection, connection.execute(query).all())
+        return found[0] if found else None
 
     def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> list[Reading]:
         """Return a patient's readings (None: of every quantity) by time of measuring, undated ones last."""
@@ -148,7 +178,7 @@ class SqlAlerts:
         )
         query = select(table).where(mine).order_by(table.c.moved_at.desc(), table.c.id).limit(limit)
         with reading(self._engine) as connection:
-            return [rows.alert(row) for row in connection.execute(query)]
+            return rows.alerts(connection, connection.execute(query).all())
 
     def yields(self, since: dt.datetime) -> list[Raised]:
         """Return what became of each item that was raised since a moment."""

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import Act, Alert, AlertState, Outcome
@@ -229,6 +229,19 @@ class Raised:
     state: AlertState
     ended: bool
     outcome: Outcome | None
+
+
+class Place(NamedTuple):
+    """Somebody's place in the queue: people of whom something is open first, then the gravest, then by time.
+
+    `rank` 0 is severe; `due_at` and `since` are the earliest, all of them of what is open if anything is.
+    """
+
+    seen: bool
+    rank: int
+    due_at: dt.datetime
+    since: dt.datetime
+    subject: str
 
 
 class Alerts(Protocol):

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, not_, or_, select, true, update
 
+from cloud_bridge.alerts import AlertState
 from cloud_bridge.connectors.base import (
     AlertOrder,
     CareContext,
@@ -66,7 +68,7 @@ class SqlDeliveries:
     ) -> list[ClaimedDelivery]:
         """Claim rows that are due, in one transaction.
 
-        1. Take what is due; alerts before readings, then the oldest first.
+        1. Take what is due; alerts by their urgency before readings, then the oldest first.
         2. Hold back what needs a consent that it has not, on record. What was held for as long as anything is
            becomes a dead letter.
         3. Claim the rest, each by a conditional update; a few only where a consent is needed, as they go one
@@ -75,7 +77,7 @@ class SqlDeliveries:
         """
         table = schema.delivery
         due = and_(_due(now), _among(among))
-        query = select(table).where(due).order_by(table.c.kind, table.c.created_at).limit(limit)
+        query = select(table).where(due).order_by(table.c.rank, table.c.created_at).limit(limit)
         with self._engine.begin() as connection:
             while found := connection.execute(query).all():
                 held: list[Missing] = []
@@ -213,11 +215,13 @@ class SqlDeliveries:
         self, connection: Connection, alert: UUID, consent: Consented | None, now: dt.datetime | None
     ) -> AlertOrder | None:
         row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert)).one()
-        one = rows.alert(row)
+        (one,) = rows.alerts(connection, [row])
+        if one.state is AlertState.FOLDED:
+            one = replace(one, state=AlertState.WITHDRAWN)  # to others it is no item
         care = _care(connection, one.finding.subject)
         if care is None:
             return None
-        evidence = _filed(one.finding.evidence)
+        evidence = _filed(one.told.evidence)
         readings = _reading_orders(connection, evidence)
         gateway = _gateway(connection, row.gateway, _software(connection, evidence))
         why = cause_of(connection, one.finding)

@@ -10,10 +10,13 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from cloud_bridge.store.turns import Turns
 from wire_format.errors import Misconfigured, Unreachable
 
 BUSY_MS: Final = 30_000
+_TURN: Final = "turn"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -23,7 +26,7 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "handle_error", _unreachable)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
-        event.listen(engine, "begin", _begin)
+        _take_turns(engine)
     migrate(engine)
     return engine
 
@@ -57,10 +60,34 @@ def _durable(raw: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own
         raw.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: Connection) -> None:
-    # IMMEDIATE: two workers queue for the write lock instead of failing when they come to write.
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+def _take_turns(engine: Engine) -> None:
+    """Let writers queue, within this process by turns, and among processes by the database's own lock."""
+    turns = Turns()
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("reading", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # Whose turn does not come in time asks the database, which says what is wrong.
+        connection.info[_TURN] = turns.take(BUSY_MS / 1000)
+        # IMMEDIATE: two processes queue for the write lock instead of failing when they come to write.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def over(connection: Connection) -> None:
+        give(connection.info)
+
+    def returned(_raw: Any, record: ConnectionPoolEntry, _: Any) -> None:  # noqa: ANN401 - the pool's
+        give(record.info)
+
+    def give(info: dict[Any, Any]) -> None:
+        if info.pop(_TURN, False):
+            turns.give()
+
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "commit", over)
+    event.listen(engine, "rollback", over)
+    event.listen(engine, "reset", returned)  # whatever became of it, its turn ends
+    event.listen(engine, "invalidate", returned)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Select, and_, func, select, update
 
 from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.rules.base import HOME
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import InboxMessage
 from cloud_bridge.store.engine import reading as reading_only
@@ -27,6 +28,12 @@ _LOOK_AGAIN: Final = "enrolled:"
 
 class IntakeTransaction(Judging):
     """Everything that ingest does to the store, within one database transaction."""
+
+    def __init__(
+        self, connection: Connection, destinations: Sequence[str], zone: str = "UTC", duty: Duty = ALWAYS
+    ) -> None:
+        super().__init__(connection, destinations, zone, duty)
+        self._new: set[UUID] = set()  # measurements that nobody knew before
 
     # --- envelopes ---
 
@@ -107,6 +114,7 @@ class IntakeTransaction(Judging):
         mine = table.c.id == m.measurement_id
         known = self._db.execute(select(table).where(mine)).one_or_none()
         if known is None:
+            self._new.add(m.measurement_id)
             first = {"quantity": m.quantity.value, "device": m.device.device_id, "revision": 1}
             self._db.execute(table.insert().values(id=m.measurement_id, **first, **_columns(version)))
         is_other = self._keep_version(m.measurement_id, version)
@@ -179,8 +187,10 @@ class IntakeTransaction(Judging):
         subjects: set[str] = set()
         for row, folded in zip(found, rows.readings(self._db, found), strict=True):
             at = None if folded.measured is None else folded.measured.utc
-            home = f"home:{row.gateway}"
-            subjects |= {row.patient or home, folded.patient or home}
+            home = f"{HOME}{row.gateway}"
+            subjects.add(folded.patient or home)
+            if row.id not in self._new:
+                subjects.add(row.patient or home)  # whose it was before
             moved = (row.patient, row.measured_at) != (folded.patient, at)
             if not moved and row.id not in revised:
                 continue

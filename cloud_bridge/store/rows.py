@@ -9,9 +9,10 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, or_, select
 
-from cloud_bridge.alerts import Alert, AlertState, Outcome
+from cloud_bridge.alerts import RANK, Alert, AlertState, Outcome
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.fold import fold
+from cloud_bridge.folding import together
 from cloud_bridge.rules.base import (
     Finding,
     Membership,
@@ -47,6 +48,8 @@ def load_measurement(body: bytes) -> Measurement:
 
 def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
     """Return the rows of the measurement table as readings, each folded with what its home stated."""
+    if not rows:
+        return []
     said = _statements(connection, rows)
     known = people(connection, {row.gateway for row in rows})
 
@@ -187,11 +190,30 @@ def alert_columns(alert: Alert) -> dict[str, Any]:
         "moved_by": alert.moved_by,
         "reopened": alert.reopened,
         "outcome": None if alert.outcome is None else alert.outcome.value,
+        "folded_into": alert.folded_into,
+        "rank": rank(alert),
     }
 
 
+def rank(alert: Alert) -> int:
+    """Return the place of an alert among others by its urgency: 0 is severe."""
+    return max(RANK.values()) - RANK[alert.urgency]
+
+
+def alerts(connection: Connection, found: Sequence[Row[Any]]) -> list[Alert]:
+    """Return rows of the alert table, each with what is folded into it."""
+    if not found:
+        return []
+    table = schema.alert
+    folded = table.c.state == AlertState.FOLDED.value
+    query = select(table).where(folded, table.c.folded_into.in_([row.id for row in found]))
+    own = [alert(row) for row in found]
+    every = together([*(alert(row) for row in connection.execute(query)), *own])
+    return [every[one.alert_id] for one in own]
+
+
 def alert(row: Row[Any]) -> Alert:
-    """Return a row of the alert table."""
+    """Return a row of the alert table, without what is folded into it."""
     finding = Finding(
         finding_id=row.id,
         rule=row.rule,
@@ -222,4 +244,5 @@ def alert(row: Row[Any]) -> Alert:
         moved_by=row.moved_by,
         reopened=row.reopened,
         outcome=None if row.outcome is None else Outcome(row.outcome),
+        folded_into=row.folded_into,
     )

@@ -236,8 +236,11 @@ alert = Table(
     Column("moved_by", Text),
     Column("outcome", String(32)),
     Column("reopened", Integer, nullable=False, default=0),
+    Column("folded_into", Uuid),  # the item that tells of what is folded
+    Column("rank", Integer, nullable=False, default=0),  # of its urgency, with what is folded in: 0 is severe
     Index("alert_subject", "subject"),
     Index("alert_state", "state", "due_at"),
+    Index("alert_folded", "folded_into"),
 )
 
 alert_history = Table(
@@ -289,6 +292,7 @@ delivery = Table(
     Column("last_error", Text),
     Column("dead", Boolean, nullable=False, default=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("rank", Integer, nullable=False, default=0),  # who goes first: alerts by urgency, then readings
     Column("about", String(64)),  # whom the receiver may have it of, where a consent is needed
     Column("held_at", UtcTime),  # since when, for whom, of whom and of what a consent is missing
     Column("held_to", Text),

@@ -141,3 +141,32 @@ async def test_silence_late_data_and_what_is_asked_of_the_patient_alone(
         await way.measure(blood_pressure("121", minutes=3 * DAY))
         ended = [t for t in await way.tasks() if t["businessStatus"]["text"] == "resolved"]
         assert [t["status"] for t in ended] == ["cancelled"]
+
+
+async def test_a_severe_repeat_is_the_same_work_order_asked_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with path(tmp_path_factory.mktemp("p")) as way:
+        await way.measure(blood_pressure("192", "124"))
+        (task,) = await way.tasks()
+        await way.desk.take_on(task)
+        alert = way.bridge.store.alerts.open_alerts()[0].alert_id
+        assert way.bridge.store.alerts.acknowledge(alert, "nurse-1", way.bridge.now)
+        await way.deliver()
+        await way.measure(blood_pressure("201", "126", minutes=DAY - 1))
+        (again,) = await way.tasks()
+        assert (again["id"], again["status"], again["priority"]) == (task["id"], "requested", "stat")
+        assert again["description"].startswith("One severe reading: 201/126 mmHg")
+        assert "2 episodes in this item" in again["description"]
+        assert len([i for i in again["input"] if i["type"]["text"] == "reading"]) == 2
+        (issue,) = await way.desk.find("DetectedIssue")
+        assert len(issue["implicated"]) == 2
+        # The patient is told again what to do, of each episode once.
+        kinds = [m["category"][0]["coding"][0]["code"] for m in await way.desk.find("CommunicationRequest")]
+        assert sorted(kinds) == ["alert", "alert", "reminder", "reminder"]
+        # A second reading of the episode is no new asking, and no new message.
+        await way.desk.take_on(again)
+        await way.measure(blood_pressure("199", "125", minutes=DAY + 3))
+        (confirmed,) = await way.tasks()
+        assert (confirmed["status"], confirmed["businessStatus"]["text"]) == ("accepted", "confirmed")
+        assert len(await way.desk.find("CommunicationRequest")) == 4

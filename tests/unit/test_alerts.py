@@ -46,19 +46,23 @@ MOVES = {
         Move.RESOLVE: AlertState.RESOLVED,
         Move.ESCALATE: AlertState.OPEN,
         Move.WITHDRAW: AlertState.WITHDRAWN,
+        Move.REOPEN: AlertState.OPEN,
     },
     AlertState.IN_PROGRESS: {
         Move.RESOLVE: AlertState.RESOLVED,
         Move.ESCALATE: AlertState.OPEN,
         Move.WITHDRAW: AlertState.WITHDRAWN,
+        Move.REOPEN: AlertState.OPEN,
     },
     AlertState.RESOLVED: {Move.WITHDRAW: AlertState.WITHDRAWN, Move.REOPEN: AlertState.OPEN},
     AlertState.WITHDRAWN: {
         Move.REOPEN: AlertState.OPEN,
+        Move.FOLD: AlertState.FOLDED,
         Move.ACKNOWLEDGE: AlertState.WITHDRAWN,
         Move.BEGIN: AlertState.WITHDRAWN,
         Move.RESOLVE: AlertState.WITHDRAWN,
     },
+    AlertState.FOLDED: {Move.WITHDRAW: AlertState.WITHDRAWN, Move.REOPEN: AlertState.OPEN},
 }
 WHO = {
     Move.ACKNOWLEDGE: {Actor.PERSON, Actor.HOSPITAL},
@@ -67,6 +71,7 @@ WHO = {
     Move.ESCALATE: {Actor.PERSON, Actor.HOSPITAL, Actor.CLOCK},
     Move.WITHDRAW: {Actor.RULES},
     Move.REOPEN: {Actor.RULES},
+    Move.FOLD: {Actor.RULES},
 }
 
 
