@@ -13,8 +13,10 @@ import pyotp
 
 from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.access.passwords import Credentials, new_credentials
+from cloud_bridge.access.tokens import issue
 from cloud_bridge.api.app import create_app
 from cloud_bridge.api.room import Page
+from cloud_bridge.api.v1.door import PER_MINUTE, Programs
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
@@ -32,6 +34,19 @@ PASSWORD = "a long enough password"  # noqa: S105 - an example
 def credentials() -> Credentials:
     """Everybody's password and phone: made once, because a hash takes its time."""
     return new_credentials(PASSWORD)
+
+
+def programs(desk: BridgeDesk, per_minute: int = PER_MINUTE) -> Programs:
+    """What programs ask of this desk's store."""
+    store = desk.store
+    return Programs(store.alerts, store.listings, store.tokens, per_minute)
+
+
+def token(desk: BridgeDesk, name: str, days: int = 30) -> str:
+    """A new token of an account."""
+    text, made = issue(name, desk.store.access.stamp(name), days, desk.now)
+    desk.store.tokens.add(made, text)
+    return text
 
 
 def fill(desk: BridgeDesk) -> None:
@@ -82,6 +97,7 @@ class Visitor:
         wrong_takes_s: float = 0,
         duty: Duty = ALWAYS,
         zone: dt.tzinfo = ZONE,
+        per_minute: int = PER_MINUTE,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -98,7 +114,7 @@ class Visitor:
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
         )
-        self.app = create_app(page)
+        self.app = create_app(page, programs(self.desk, per_minute=per_minute))
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app), base_url=f"http://{HOST}", follow_redirects=True
         )
@@ -169,8 +185,17 @@ async def visitor(
     wrong_takes_s: float = 0,
     duty: Duty = ALWAYS,
     zone: dt.tzinfo = ZONE,
+    per_minute: int = PER_MINUTE,
 ) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s, duty=duty, zone=zone)
+    one = Visitor(
+        folder,
+        filled=filled,
+        accounts=accounts,
+        wrong_takes_s=wrong_takes_s,
+        duty=duty,
+        zone=zone,
+        per_minute=per_minute,
+    )
     try:
         yield one
     finally:
