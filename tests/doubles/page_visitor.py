@@ -56,6 +56,11 @@ def fill(desk: BridgeDesk) -> None:
         for minute in (0, 2):
             m = blood_pressure(str(128 + day % 9), str(78 + day % 5), minutes=day * 1440 + minute)
             desk.receive(home, home.seal(told(m)))
+    fill_a_day(desk, home)
+
+
+def fill_a_day(desk: BridgeDesk, home: SealingHome) -> None:
+    """One person with a severe end, a second person, and a home where nobody is known."""
     kilopascals = blood_pressure("17.6", "10.9", unit=Unit.KPA, minutes=-600, remarks=(Remark.CLOCK_AHEAD,))
     untimed = blood_pressure("131", "81", minutes=None)
     for m in (
