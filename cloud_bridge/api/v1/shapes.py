@@ -47,6 +47,17 @@ Exact = Annotated[
     PlainSerializer(_exact, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["128", "5.60"]}),
 ]
+Digits = Annotated[
+    LocalDigits,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?$",
+            "examples": ["2026-11-24T16:00:00"],
+        }
+    ),
+]
+"""A device clock's digits: no moment, for want of a zone."""
 Moment = Annotated[dt.datetime, Field(examples=[EXAMPLE_TIME])]
 AlertId = Annotated[UUID, Field(examples=[EXAMPLE_ID])]
 Tag = Annotated[str, Field(pattern='^"[0-9]+"$', examples=['"2"'])]
@@ -99,7 +110,7 @@ class ReadingShown(Shape):
     measured: When | None
     received: When
     clock: ClockTrust
-    stated: LocalDigits | None
+    stated: Digits | None
     values: list[Value]
     context: Context | None = Field(description="What the device said beside the values.")
     failure: Failure | None
