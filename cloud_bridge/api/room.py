@@ -49,7 +49,7 @@ class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
     With `accounts` people sign in and policies decide; without, whoever has a link sees everything. A wrong
-    sign-in is answered after `wrong_takes_s` at the earliest.
+    sign-in is answered after `wrong_takes_s` at the earliest. `policies` None: those that are installed.
     """
 
     record: Record
@@ -60,6 +60,7 @@ class Page:
     hosts: frozenset[str]
     accounts: Accounts | None = None
     wrong_takes_s: float = 0.5
+    policies: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ class Room:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.sessions = Sessions(page.redeem, page.clock)
-        self._guard = None if page.accounts is None else Guard(Engine(), page.accounts, page.clock)
+        self._guard = (
+            None if page.accounts is None else Guard(Engine(page.policies), page.accounts, page.clock)
+        )
         self._templates = Environment(
             loader=PackageLoader("cloud_bridge.console"), autoescape=True, undefined=StrictUndefined
         )

@@ -43,6 +43,8 @@ async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
         try:
             await asyncio.shield(serving)
         finally:
+            if programs is not None:
+                programs.streams.ending.set()
             server.should_exit = True
             await asyncio.wait([serving])
 

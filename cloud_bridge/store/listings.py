@@ -53,6 +53,7 @@ class Change:
     """Something happened to an alert: `position` rises with each, over all workers."""
 
     position: int
+    at: dt.datetime
     alert: Alert
 
 
@@ -194,14 +195,16 @@ class SqlListings:
         """Return what happened to alerts after a position, each with the alert as it is now."""
         history, table = schema.alert_history, schema.alert
         query = (
-            select(history.c.id.label("position"), table)
+            select(history.c.id.label("position"), history.c.at.label("happened_at"), table)
             .join(table, table.c.id == history.c.alert)
             .where(history.c.id > after)
             .order_by(history.c.id)
             .limit(limit)
         )
         with reading(self._engine) as connection:
-            return [Change(row.position, rows.alert(row)) for row in connection.execute(query)]
+            return [
+                Change(row.position, row.happened_at, rows.alert(row)) for row in connection.execute(query)
+            ]
 
 
 def _asked(asked: AlertsAsked) -> ColumnElement[bool]:

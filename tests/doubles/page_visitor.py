@@ -17,6 +17,7 @@ from cloud_bridge.access.tokens import issue
 from cloud_bridge.api.app import create_app
 from cloud_bridge.api.room import Page
 from cloud_bridge.api.v1.door import PER_MINUTE, Programs
+from cloud_bridge.api.v1.streams import Streams
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
@@ -39,7 +40,8 @@ def credentials() -> Credentials:
 def programs(desk: BridgeDesk, per_minute: int = PER_MINUTE) -> Programs:
     """What programs ask of this desk's store."""
     store = desk.store
-    return Programs(store.alerts, store.listings, store.tokens, per_minute)
+    streams = Streams(poll_s=0.05, heartbeat_s=0.2)
+    return Programs(store.alerts, store.listings, store.tokens, per_minute, streams)
 
 
 def token(desk: BridgeDesk, name: str, days: int = 30) -> str:
@@ -90,6 +92,16 @@ def fill_other_programmes(desk: BridgeDesk) -> None:
         desk.receive(home, home.seal(told(m)))
 
 
+async def enter_as(http: httpx.AsyncClient, desk: BridgeDesk, name: str, **changes: str) -> httpx.Response:
+    """Fill in the form for signing in and send it; `changes` are of its fields."""
+    page = await http.get("/sign-in")
+    found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert found is not None
+    code = pyotp.TOTP(credentials().secret).at(desk.now)
+    form = {"csrf": found[1], "name": name, "password": PASSWORD, "code": code, **changes}
+    return await http.post("/sign-in", data=form)
+
+
 class Visitor:
     """A browser's memory: cookies, the last page, and the token of its forms."""
 
@@ -103,6 +115,7 @@ class Visitor:
         duty: Duty = ALWAYS,
         zone: dt.tzinfo = ZONE,
         per_minute: int = PER_MINUTE,
+        policies: str | None = None,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -118,6 +131,7 @@ class Visitor:
             frozenset({HOST, "localhost:8600"}),
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
+            policies=policies,
         )
         self.app = create_app(page, programs(self.desk, per_minute=per_minute))
         self.http = httpx.AsyncClient(
@@ -146,11 +160,7 @@ class Visitor:
 
     async def sign_in(self, name: str, **changes: str) -> httpx.Response:
         """Fill in the form and send it; `changes` are of its fields."""
-        page = await self.http.get("/sign-in")
-        found = re.search(r'name="csrf" value="([^"]+)"', page.text)
-        assert found is not None
-        form = {"csrf": found[1], "name": name, "password": PASSWORD, "code": self.code(), **changes}
-        return await self.http.post("/sign-in", data=form)
+        return await enter_as(self.http, self.desk, name, **changes)
 
     async def send(self, path: str, **fields: str) -> httpx.Response:
         """Send a form of a page of ours."""
@@ -191,6 +201,7 @@ async def visitor(
     duty: Duty = ALWAYS,
     zone: dt.tzinfo = ZONE,
     per_minute: int = PER_MINUTE,
+    policies: str | None = None,
 ) -> AsyncIterator[Visitor]:
     one = Visitor(
         folder,
@@ -200,6 +211,7 @@ async def visitor(
         duty=duty,
         zone=zone,
         per_minute=per_minute,
+        policies=policies,
     )
     try:
         yield one

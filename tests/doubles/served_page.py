@@ -1,7 +1,9 @@
 """The page and the interface for programs, really served on a port of loopback, in a thread of their own."""
 
 import asyncio
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,8 +45,20 @@ def served(desk: BridgeDesk, per_minute: int = UNBOUNDED) -> Iterator[str]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
     thread.start()
     try:
+        _until_listening(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         loop.call_soon_threadsafe(serving.cancel)
         thread.join()
         loop.close()
+
+
+def _until_listening(port: int) -> None:
+    for _ in range(500):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError(f"nothing listens on {port}")

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from cloud_bridge.access.endpoints import ENDPOINTS
 from cloud_bridge.api.room import PROGRAMS, Room
-from cloud_bridge.api.v1 import alerts, patients, site
+from cloud_bridge.api.v1 import alerts, events, patients, site
 from cloud_bridge.api.v1.description import describe
 from cloud_bridge.api.v1.door import Desk, Programs
 from cloud_bridge.api.v1.limits import Bounded, Rate
@@ -28,7 +28,9 @@ def create_api(room: Room, accounts: Accounts, programs: Programs) -> FastAPI:
     """Return the application, to be mounted at `PROGRAMS`."""
     api = routes()
     rate = Rate(room.page.clock, programs.per_minute)
-    api.state.desk = Desk(room, accounts, programs.alerts, programs.listings, programs.tokens, rate)
+    api.state.desk = Desk(
+        room, accounts, programs.alerts, programs.listings, programs.tokens, rate, programs.streams
+    )
     api.add_middleware(Bounded)
     return api
 
@@ -36,7 +38,7 @@ def create_api(room: Room, accounts: Accounts, programs: Programs) -> FastAPI:
 def routes() -> FastAPI:
     """Return all routes with their description; `KeyError` for one that asks the policies nothing."""
     api = FastAPI(title="Kiteline", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    for part in (site, alerts, patients):
+    for part in (site, alerts, patients, events):
         part.register(api, add)
     api.add_exception_handler(ApiError, _said)
     api.add_exception_handler(HTTPException, _http)

@@ -86,8 +86,11 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     acts = bool(operation.pop("x-conditional", False)) and method == "post"
     responses = operation["responses"]
     responses.pop("422", None)
-    responses["200"]["headers"] = {"ETag": _HEADERS["ETag"]}
-    if method == "get":
+    streams = "text/event-stream" in responses["200"]["content"]
+    responses["200"]["content"].pop("application/json", None) if streams else None
+    if not streams:
+        responses["200"]["headers"] = {"ETag": _HEADERS["ETag"]}
+    if method == "get" and not streams:
         responses["304"] = {"description": "You have it.", "headers": {"ETag": _HEADERS["ETag"]}}
         if any(one["name"] == "cursor" for one in operation.get("parameters", ())):
             responses["200"]["headers"]["Link"] = _HEADERS["Link"]

@@ -46,6 +46,7 @@ class Programs:
     listings: SqlListings
     tokens: Tokens
     per_minute: int = PER_MINUTE
+    streams: Streams = field(default_factory=Streams)
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Desk:
     listings: SqlListings
     tokens: Tokens
     rate: Rate
-    streams: Streams = field(default_factory=Streams)
+    streams: Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,17 @@ class Caller:
 
 async def admitted(request: Request) -> Caller:
     """Return who asks; `ApiError` if nobody known does, or asks too much."""
+    return await _admitted(request, acts=True)
+
+
+async def watching(request: Request) -> Caller:
+    """Return who asks to be told; a page that watches by itself keeps no session alive."""
+    return await _admitted(request, acts=False)
+
+
+async def _admitted(request: Request, *, acts: bool) -> Caller:
     desk: Desk = request.app.state.desk
-    found = await who_asks(desk, request)
+    found = await who_asks(desk, request, acts=acts)
     if found is None:
         desk.rate.take(request.client.host if request.client is not None else "")
         raise ApiError(Kind.NOT_SIGNED_IN, headers=_CHALLENGE)
@@ -136,4 +146,5 @@ async def changing(
 
 
 Reads = Annotated[Caller, Depends(admitted)]
+Watches = Annotated[Caller, Depends(watching)]
 Changes = Annotated[Caller, Depends(changing)]

@@ -347,6 +347,14 @@ class DeadLetterPage(Page):
     items: list[DeadLetterShown]
 
 
+class Changed(Shape):
+    """That an alert changed: what is told in an event, and no more."""
+
+    alert_id: UUID
+    state: AlertState
+    tag: Tag
+
+
 class Done(Shape):
     """It was done."""
 
