@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check storm fuzz bench docs lock clean
+.PHONY: help demo test test-vm check storm fuzz api-check bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,6 +30,9 @@ storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every 
 
 fuzz: $(STAMPS)/venv ## Ten million damaged packets through every decoder (COUNT=n: so many)
 	@$(BIN)/python -m tests.fuzz.decoders $(if $(COUNT),--count $(COUNT))
+
+api-check: $(STAMPS)/venv ## Made-up requests against the served interface for five minutes (SECONDS=n: so long)
+	@API_CHECK_S=$(or $(SECONDS),300) $(BIN)/python -m pytest --quiet -s --timeout 0 tests/integration/test_api_contract.py
 
 bench: $(STAMPS)/venv $(STAMPS)/bench $(STAMPS)/debian-demo ## Measure speed and memory
 	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"

@@ -132,6 +132,54 @@ def list_accounts(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     typer.echo(json.dumps(shown, ensure_ascii=False))
 
 
+@accounts.command()
+def token(
+    name: Name,
+    days: Annotated[int, typer.Option(help="How long it lasts, 366 at most.")],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Make a token by which a program asks as this account, and print it, once."""
+    from cloud_bridge.access.tokens import issue  # noqa: PLC0415 - as above
+
+    with _store(config) as (store, now):
+        text, made = issue(name, store.access.stamp(name), days, now)
+        store.tokens.add(made, text)
+    until = made.expires_at.isoformat()
+    typer.echo(json.dumps({"account": name, "id": made.token_id, "until": until, "token": text}))
+
+
+@accounts.command()
+def tokens(
+    name: Annotated[str | None, typer.Argument(help="Of one account only.")] = None,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Print what is kept of tokens, as JSON; the tokens themselves are kept nowhere."""
+    with _store(config) as (store, now):
+        shown = [
+            {
+                "id": one.token_id,
+                "account": one.account,
+                "created": one.created_at.isoformat(),
+                "until": one.expires_at.isoformat(),
+                "revoked": None if one.revoked_at is None else one.revoked_at.isoformat(),
+                "used": None if one.used_at is None else one.used_at.isoformat(),
+                "holds": one.holds(store.access.stamp(one.account), now),
+            }
+            for one in store.tokens.tokens(name)
+        ]
+    typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@accounts.command("revoke-token")
+def revoke_token(
+    token_id: Annotated[str, typer.Argument(help="As `tokens` prints it.")],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Let a token open nothing from now on."""
+    with _store(config) as (store, now):
+        store.tokens.revoke(token_id, now)
+
+
 @consents.command()
 def give(  # noqa: PLR0913, PLR0917 - a command has its options
     patient: Patient,

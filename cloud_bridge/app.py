@@ -10,6 +10,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cloud_bridge.api.server import serve_page
+from cloud_bridge.api.v1.door import Programs
 from cloud_bridge.audit_head import say_heads
 from cloud_bridge.config import Config, InfluxSection, PageSection
 from cloud_bridge.connectors.base import Connector
@@ -117,6 +118,7 @@ class Bridge:
             self.acknowledged,
             ZoneInfo(self.config.zone),
             self.store.access if section.sign_in == "accounts" else None,
+            programs=Programs(self.store.alerts, self.store.listings, self.store.tokens),
         )
 
     def _works(self) -> bool:

@@ -109,6 +109,7 @@ def _request(question: Question) -> dict[str, Any]:
             "reasonLength": len(question.reason.strip()),
             "secondFactor": question.second_factor,
             "glassBroken": question.glass_broken,
+            "byToken": question.by_token,
         },
     }
 

@@ -13,7 +13,7 @@ SAME_READ: Final = dt.timedelta(minutes=10)
 """A page renews itself: what one account reads again of one patient within this time is one read."""
 
 
-_Look = tuple[str, Action, str, DataType | None, bool]
+_Look = tuple[str, Action, str, DataType | None, bool, bool]
 
 
 class AccessStore(Protocol):
@@ -96,7 +96,8 @@ class Guard:
         """Tell whether this look is on record already, and remember it."""
         self._reads = {key: at for key, at in self._reads.items() if now - at < SAME_READ}
         patient = question.subject.patient if question.subject is not None else ""
-        key = (question.account.name, question.action, patient, question.data, question.glass_broken)
+        how = (question.glass_broken, question.by_token)
+        key = (question.account.name, question.action, patient, question.data, *how)
         known = key in self._reads
         self._reads.setdefault(key, now)
         return known

@@ -57,14 +57,15 @@ def question(  # noqa: PLR0913 - all that a decision depends on
     active: bool = True,
     reason: str = REASON,
     glass_broken: bool = False,
+    by_token: bool = False,
 ) -> Question:
     """Return an example question under such conditions."""
     account = Account("a", role, "o", active, frozenset({"p"}) if own else frozenset())
     if action not in ON_PATIENTS:
-        return Question(account, action, None, None, reason, second_factor)
+        return Question(account, action, None, None, reason, second_factor, by_token=by_token)
     consented = {f"{role.value}:{data.value if data else ''}"} if consent else set()
     subject = Subject("p", frozenset({"a"}) if team else frozenset(), frozenset(), frozenset(consented))
-    return Question(account, action, subject, data, reason, second_factor, glass_broken)
+    return Question(account, action, subject, data, reason, second_factor, glass_broken, by_token)
 
 
 def document(engine: Engine) -> str:

@@ -67,11 +67,15 @@ class ByLink:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What an account sees, by the policies. Each patient's consents are looked up once a request."""
+    """What an account sees, by the policies. Each patient's consents are looked up once a request.
+
+    `token` names the token by which a program asks: it is on record with all that it asked.
+    """
 
     guard: Guard
     account: Account
     opened: Mapping[str, dt.datetime]
+    token: str = ""
     _subjects: dict[str, Subject] = field(default_factory=dict)
 
     def may(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
@@ -99,7 +103,18 @@ class Guarded:
     def _question(self, action: Action, patient: str | None, data: DataType | None, reason: str) -> Question:
         subject = self._subject(patient or "") if action in ON_PATIENTS else None
         broken = action is Action.READ and patient in self.opened
-        return Question(self.account, action, subject, data, reason, second_factor=True, glass_broken=broken)
+        by_token = bool(self.token)
+        said = "; ".join(part for part in (reason, f"token {self.token}" if by_token else "") if part)
+        return Question(
+            self.account,
+            action,
+            subject,
+            data,
+            said,
+            second_factor=not by_token,
+            glass_broken=broken,
+            by_token=by_token,
+        )
 
     def _subject(self, patient: str) -> Subject:
         if patient not in self._subjects:

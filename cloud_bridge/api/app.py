@@ -13,9 +13,11 @@ from cloud_bridge.api.audit import Audit
 from cloud_bridge.api.emergency import Emergency
 from cloud_bridge.api.life import Life
 from cloud_bridge.api.mine import Mine
-from cloud_bridge.api.room import Page, Room
+from cloud_bridge.api.room import PROGRAMS, Page, Room
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.api.sign_in import SignIn
+from cloud_bridge.api.v1.app import create_api
+from cloud_bridge.api.v1.door import Programs
 from cloud_bridge.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from cloud_bridge.console.inbox import inbox
 from cloud_bridge.console.pages import turned
@@ -33,8 +35,11 @@ _PAPER: Final = {
 }
 
 
-def create_app(page: Page) -> FastAPI:
-    """Return the application. Raises `Misconfigured` if the access policies do not fit their schema."""
+def create_app(page: Page, programs: Programs | None = None) -> FastAPI:
+    """Return the application; with `programs` and accounts also the interface for programs.
+
+    Raises `Misconfigured` if the access policies do not fit their schema.
+    """
     app = FastAPI(title="Kiteline inbox", docs_url=None, redoc_url=None, openapi_url=None)
     room = Room(page)
     desk = _Desk(room)
@@ -50,6 +55,8 @@ def create_app(page: Page) -> FastAPI:
         Emergency(room, page.accounts).register(app)
         Audit(room, page.accounts).register(app)
         Mine(room, page.accounts).register(app)
+    if page.accounts is not None and programs is not None:
+        app.mount(PROGRAMS, create_api(room, page.accounts, programs))
     return app
 
 

@@ -44,6 +44,7 @@ ACTIONS: Final = {
     Action.SEE_DEVICES: "looked at devices",
     Action.RETRY_DELIVERY: "delivered again",
     Action.MANAGE_ACCOUNTS: "managed accounts",
+    Action.USE_API: "used the interface for programs",
 }
 
 

@@ -217,7 +217,7 @@ class SqlAccess:
             query = query.where(table.c.action == action.value)
         with reading(self._engine) as connection:
             for row in connection.execute(query):
-                yield _entry(row), row.digest
+                yield entry_of(row), row.digest
 
     def newest(
         self,
@@ -237,7 +237,7 @@ class SqlAccess:
         if yes_only:
             query = query.where(table.c.allowed)
         with reading(self._engine) as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return [entry_of(row) for row in connection.execute(query)]
 
     def emergencies(self, limit: int) -> list[tuple[Entry, Entry | None]]:
         """Return when the glass was broken, the newest first, each with its review if there is one."""
@@ -276,7 +276,8 @@ def _credentials(row: Any) -> Credentials:  # noqa: ANN401 - a row
     return Credentials(row.password_hash, row.secret, row.last_step, row.failures, row.locked_until)
 
 
-def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row
+def entry_of(row: Any) -> Entry:  # noqa: ANN401 - a row
+    """Return a row of the record."""
     return Entry(
         row.number,
         row.at,

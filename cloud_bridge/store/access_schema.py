@@ -41,6 +41,19 @@ consent = Table(  # given and withdrawn by one act each; nothing is overwritten 
     Index("consent_patient", "patient"),
 )
 
+api_token = Table(  # what programs ask with; the token itself is nowhere, only its SHA-256
+    "api_token",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("account", ForeignKey("account.name"), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("stamp", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("used_at", UtcTime),
+)
+
 audit = Table(
     "audit",
     metadata,

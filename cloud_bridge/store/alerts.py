@@ -137,10 +137,13 @@ class SqlAlerts:
         with reading(self._engine) as connection:
             return rows.settings(connection, patient, self._zone)
 
-    def move(self, alert_id: UUID, act: Act) -> Taken:
-        """Make a move if it holds; whoever saw an item first has the home told, once."""
+    def move(self, alert_id: UUID, act: Act, revision: int | None = None) -> Taken:
+        """Make a move if it holds, and of that revision if one is given.
+
+        Whoever saw an item first has the home told, once.
+        """
         with self._engine.begin() as connection:
-            taken = Life(connection, self._destinations, self._duty).make(alert_id, act)
+            taken = Life(connection, self._destinations, self._duty).make(alert_id, act, revision)
             first = taken.held and taken.before.acknowledged_at is None
             if first and taken.alert.acknowledged_at is not None:
                 self._tell_home(connection, taken.alert, act.at)

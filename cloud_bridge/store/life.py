@@ -34,9 +34,14 @@ class Life:
         self._destinations = destinations
         self._duty = duty
 
-    def make(self, alert_id: UUID, act: Act) -> Taken:
-        """Make a move if it holds; `Rejected` if there is no such alert, or what is said of it is wrong."""
+    def make(self, alert_id: UUID, act: Act, revision: int | None = None) -> Taken:
+        """Make a move if it holds; `Rejected` if there is no such alert, or what is said of it is wrong.
+
+        With `revision` it holds for that one alone: whoever sends it has seen no later one.
+        """
         alert = self._locked(alert_id)
+        if revision is not None and revision != alert.revision:
+            return Taken(held=False, alert=alert, before=alert)
         terms = self._terms(alert)
         changed = moved(alert, act, terms)
         if changed is None:

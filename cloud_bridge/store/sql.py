@@ -14,8 +14,10 @@ from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.judgements import Judgements
+from cloud_bridge.store.listings import SqlListings
 from cloud_bridge.store.outgoing import Outgoing, Sealer
 from cloud_bridge.store.registry import SqlRegistry
+from cloud_bridge.store.tokens import SqlTokens
 from wire_format.receipt import Verdict
 
 
@@ -41,6 +43,8 @@ class SqlStore:
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)
+        self.tokens = SqlTokens(self.engine)
+        self.listings = SqlListings(self.engine)
         self.deliveries = SqlDeliveries(self.engine, staff_language, claim_lasts, zone, duty, consent_needed)
 
     def healthy(self) -> bool:

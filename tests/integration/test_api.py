@@ -1,0 +1,476 @@
+"""The interface for programs over a real store: pages, tags, acts, errors, and who is let in."""
+
+import datetime as dt
+import json
+import re
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from cloud_bridge.access.model import Action, DataType, Role
+from cloud_bridge.alerts import AlertState, Outcome
+from cloud_bridge.api.v1.problem import OTHERWISE, SAID, WRONG
+from cloud_bridge.console.language import language
+from cloud_bridge.rules.base import HOME
+from cloud_bridge.store import schema
+from tests.doubles.api_caller import API, NURSE, Caller, caller, calling
+from tests.doubles.bridge_desk import told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import blood_pressure, glucose
+from tests.doubles.page_visitor import fill_other_programmes, visitor
+from wire_format.errors import Rejected
+
+PROBLEM = "application/problem+json"
+BP, ALERTS = DataType.BLOOD_PRESSURE, DataType.ALERTS
+
+
+# --- reading ---
+
+
+async def test_alerts_come_in_pages_of_one_order(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        fill_other_programmes(asks.one.desk)
+        whole = (await asks.get("/alerts")).json()
+        assert whole["next"] is None
+        ids = [a["alert_id"] for a in whole["items"]]
+        assert len(ids) >= 5
+        by_pages = await asks.items("/alerts", limit=2)
+        assert [a["alert_id"] for a in by_pages] == ids
+        assert [a["raised_at"] for a in by_pages] == sorted((a["raised_at"] for a in by_pages), reverse=True)
+        first = await asks.get("/alerts", limit=2)
+        desk, home = asks.one.desk, SealingHome()
+        desk.now += dt.timedelta(minutes=30)
+        desk.receive(
+            home, home.seal(told(glucose("2.1", minutes=400), "p-2"))
+        )  # what comes meanwhile shifts nothing
+        rest = await asks.get("/alerts", limit=2, cursor=first.json()["next"])
+        assert [a["alert_id"] for a in rest.json()["items"]] == ids[2:4]
+        assert (await asks.get("/alerts", limit=201)).status_code == 422
+
+
+async def test_alerts_are_found_by_what_they_are(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        fill_other_programmes(asks.one.desk)
+        everything = await asks.items("/alerts")
+        for query, matches in (
+            ({"severity": "severe"}, lambda a: a["severity"] == "severe"),
+            ({"patient": "patient-2"}, lambda a: a["patient"] == "patient-2"),
+            ({"role": "nurse"}, lambda a: a["asked"] == "nurse"),
+            ({"role": "physician"}, lambda a: a["asked"] == "physician"),
+            ({"state": "resolved"}, lambda _: False),
+        ):
+            found = await asks.items("/alerts", **query)
+            assert [a["alert_id"] for a in found] == [a["alert_id"] for a in everything if matches(a)], query
+        one = everything[0]
+        await asks.post(f"/alerts/{one['alert_id']}/escalate", headers={"if-match": one["tag"]})
+        found = await asks.items("/alerts", role="physician")
+        assert [a["alert_id"] for a in found] == [one["alert_id"]]
+        both = await asks.items("/alerts", state=["open", "resolved"], severity=["high", "severe"])
+        assert len(both) == len([a for a in everything if a["severity"] != "routine"])
+
+
+async def test_one_alert_has_its_history_and_its_evidence_exactly(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        found = await asks.alert("patient-1")
+        assert [h["what"] for h in found["history"]] == ["raised", "confirmed"]
+        assert found["evidence_withheld"] == 0
+        values = [[(v["term"], v["value"], v["unit"]) for v in r["values"]] for r in found["evidence"]]
+        assert values[0] == [
+            ("systolic", "192", "mm[Hg]"),
+            ("diastolic", "124", "mm[Hg]"),
+            ("pulse_rate", "72", "/min"),
+        ]
+        assert found["evidence"][0]["measured"] == {"utc": "2026-11-24T08:10:00Z", "uncertainty_ms": 1000}
+        assert "192/124" in found["why"]
+        home = await asks.alert(None)
+        assert (home["home"], home["patient"], len(home["evidence"])) == ("gw-1", None, 1)
+
+
+async def test_what_is_not_consented_is_withheld_and_said_to_be(tmp_path: Path) -> None:
+    async with caller(tmp_path, ALERTS) as asks:
+        found = await asks.alert("patient-1")
+        assert (found["why"], found["why_withheld"]) == (None, {"reason": "no_consent"})
+        assert (found["evidence"], found["evidence_withheld"]) == ([], 2)
+        listed = next(a for a in await asks.items("/alerts") if a["patient"] == "patient-1")
+        assert listed["why"] is None
+        assert "192" not in (await asks.get("/alerts")).text
+        assert (await asks.get("/patients/patient-1/readings")).status_code == 403
+
+
+async def test_readings_are_exact_paged_and_of_the_period(tmp_path: Path) -> None:
+    async with caller(tmp_path, BP, DataType.GLUCOSE) as asks:
+        fill_other_programmes(asks.one.desk)
+        path = "/patients/patient-1/readings"
+        whole = (await asks.get(path, limit=200)).json()
+        assert (whole["next"], whole["withheld"]) == (None, ["body", "temperature", "oximetry"])
+        ids = [r["reading_id"] for r in whole["items"]]
+        assert len(ids) == 4 + 4
+        assert [r["reading_id"] for r in await asks.items(path, limit=7)] == ids
+        assert whole["items"][-1]["measured"] is None  # nobody knows when: the last, and said to be unknown
+        assert whole["items"][-1]["clock"] == "none"
+        kpa = next(r for r in whole["items"] if r["values"][0]["unit"] == "kPa")
+        assert [v["value"] for v in kpa["values"]][:2] == ["17.6", "10.9"]
+        sweet = (await asks.get(path, quantity="glucose")).json()["items"]
+        assert {r["quantity"] for r in sweet} == {"glucose"}
+        low = next(r for r in sweet if r["values"][0]["value"] is None)
+        assert low["values"] == [{"term": "glucose", "value": None, "unit": "mg/dL", "absent": "below_range"}]
+        assert {r["not_used"] for r in sweet} >= {"control_solution", "implausible"}
+        period = {"since": "2026-11-24T16:10:00+08:00", "until": "2026-11-24T08:14:00Z"}
+        found = (await asks.get(path, quantity="blood_pressure", **period)).json()["items"]
+        assert [r["values"][0]["value"] for r in found] == ["192"]
+        for year in ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"):
+            assert (
+                await asks.one.http.get(f"{API}{path}?since={year}", headers=asks.headers(None))
+            ).status_code == 200
+
+
+async def test_a_reading_of_long_ago_has_a_next_page_too(tmp_path: Path) -> None:
+    """A clock that was never set may say 1904: its cursor is before 1970."""
+    async with caller(tmp_path) as asks:
+        desk, home = asks.one.desk, SealingHome()
+        before = dt.datetime(1904, 1, 1, tzinfo=dt.UTC) - dt.datetime(2026, 11, 24, 8, tzinfo=dt.UTC)
+        for n in range(3):
+            m = blood_pressure("120", "70", minutes=before / dt.timedelta(minutes=1) + n)
+            m = m.model_copy(update={"time": m.time.model_copy(update={"received_at": desk.now})})
+            desk.receive(home, home.seal(told(m, "p-2")))
+        found = await asks.items("/patients/patient-2/readings", limit=1)
+        assert [r["measured"]["utc"][:4] for r in found] == ["2026", "1904", "1904", "1904"]
+
+
+async def test_patients_are_those_of_whom_something_may_be_read(tmp_path: Path) -> None:
+    async with caller(tmp_path, BP) as asks:
+        found = await asks.items("/patients", limit=1)
+        assert [(p["patient"], p["number"], p["may_read"]) for p in found] == [
+            ("patient-1", "1", ["blood_pressure"]),
+            ("patient-2", "2", ["blood_pressure"]),
+        ]
+        asks.one.desk.store.access.withdraw_consent(
+            "patient-1", "nurse", BP, by="patient-1", now=asks.one.desk.now
+        )
+        assert [p["patient"] for p in await asks.items("/patients")] == ["patient-2"]
+
+
+async def test_nothing_tells_who_is_a_patient_here(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        stranger = calling(asks.one, "d1", Role.FAMILY_DOCTOR, "elsewhere")
+        alert = (await asks.alert("patient-1"))["alert_id"]
+        for part in ("", "/readings", "/consents", "/readers", "/readings?quantity=glucose"):
+            here, nowhere = [await stranger.get(f"/patients/{who}{part}") for who in ("patient-1", "nobody")]
+            assert (
+                (here.status_code, here.json()) == (nowhere.status_code, nowhere.json()) == (403, here.json())
+            )
+        for path in (f"/alerts/{alert}", f"/alerts/{UUID(int=1)}"):
+            assert (await stranger.get(path)).json() == here.json()
+            step = await stranger.post(f"{path}/begin", headers={"if-match": "*"})
+            assert step.json() == here.json()
+        assert (await stranger.get("/alerts")).json() == {"next": None, "items": []}
+        assert (await stranger.get("/patients")).json() == {"next": None, "items": []}
+
+
+async def test_whoever_has_it_is_spared_it(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        alert = (await asks.alert("patient-1"))["alert_id"]
+        for path in ("/alerts", f"/alerts/{alert}", "/patients", "/patients/patient-1/readings", "/me"):
+            first = await asks.get(path)
+            for known in (first.headers["etag"], f'"x", W/{first.headers["etag"]}', "*"):
+                again = await asks.get(path, headers={"if-none-match": known})
+                assert (again.status_code, again.content) == (304, b""), path
+                assert again.headers["etag"] == first.headers["etag"]
+        before = (await asks.get(f"/alerts/{alert}")).headers["etag"]
+        await asks.post(f"/alerts/{alert}/acknowledge", headers={"if-match": before})
+        assert (await asks.get(f"/alerts/{alert}", headers={"if-none-match": before})).status_code == 200
+
+
+# --- acts ---
+
+
+async def test_an_alert_lives_through_its_acts(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        alert = await asks.alert("patient-1")
+        path, tag = f"/alerts/{alert['alert_id']}", alert["tag"]
+        assert alert["may"] == ["acknowledge", "begin", "resolve", "escalate"]
+        for step, body, state, may in (
+            ("escalate", {"note": "please  look"}, "open", ["acknowledge", "begin", "resolve"]),
+            ("acknowledge", None, "acknowledged", ["begin", "resolve"]),
+            ("begin", {}, "in_progress", ["resolve"]),
+            ("resolve", {"outcome": "admitted", "note": "by ambulance"}, "resolved", []),
+        ):
+            answer = await asks.post(f"{path}/{step}", body, {"if-match": tag})
+            assert answer.status_code == 200, answer.text
+            now = answer.json()
+            assert (now["state"], now["may"]) == (state, may)
+            assert answer.headers["etag"].startswith(now["tag"].rstrip('"'))
+            tag = answer.headers["etag"] if step == "begin" else now["tag"]  # either form of the tag will do
+        assert now["asked"] == "physician"
+        assert [(h["what"], h["by"], h["note"]) for h in now["history"]][2:] == [
+            ("escalated", NURSE, "please look"),
+            ("acknowledged", NURSE, None),
+            ("in_progress", NURSE, None),
+            ("resolved", NURSE, "by ambulance"),
+        ]
+        kept = asks.one.desk.store.alerts.alert(UUID(alert["alert_id"]))
+        assert kept is not None
+        assert (kept.state, kept.outcome, kept.moved_by) == (AlertState.RESOLVED, Outcome.ADMITTED, NURSE)
+        assert asks.one.told == [True] * 4  # the loops were woken: the home is told
+
+
+async def test_whoever_is_second_is_told_who_was_first(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        other = calling(asks.one, "n2", Role.NURSE)
+        alert = await asks.alert("patient-1")
+        path, seen = f"/alerts/{alert['alert_id']}", {"if-match": alert["tag"]}
+        assert (await asks.post(f"{path}/begin", headers=seen)).status_code == 200
+        before = asks.one.desk.everything()
+        second = await other.post(f"{path}/resolve", {"outcome": "called"}, seen)
+        assert (second.status_code, second.headers["content-type"]) == (412, PROBLEM)
+        assert "n1 was first" in second.json()["detail"]
+        assert (
+            "n1 已于"
+            in (await other.post(f"{path}/begin", headers={**seen, "accept-language": "zh-CN"})).json()[
+                "detail"
+            ]
+        )
+        assert [k for k, v in asks.one.desk.everything().items() if v != before[k]] == ["audit", "api_token"]
+        now = second.headers["etag"]
+        assert (
+            await other.post(f"{path}/resolve", {"outcome": "called"}, {"if-match": now})
+        ).status_code == 200
+
+
+WRONG_STEPS = [
+    ("begin", None, None, 428, "not-seen"),
+    ("begin", None, '"7"', 412, "changed"),
+    ("begin", None, 'W/"x", nonsense', 412, "changed"),
+    ("resolve", {"outcome": "repaired"}, "*", 409, "no-such-step"),
+    ("resolve", {"outcome": "cured"}, "*", 422, "invalid"),
+    ("resolve", {}, "*", 422, "invalid"),
+    ("resolve", {"outcome": "called", "by": "me"}, "*", 422, "invalid"),
+    ("begin", {"note": "x" * 501}, "*", 422, "invalid"),
+    ("begin", {"note": "a\u202eb"}, "*", 422, "invalid"),
+    ("begin", {"note": "x" * 20_000}, "*", 413, "too-large"),
+    ("withdraw", None, "*", 404, "no-such-path"),
+    ("reopen", None, "*", 404, "no-such-path"),
+]
+
+
+async def test_a_wrong_step_changes_nothing(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        alert = await asks.alert("patient-1")
+        before = asks.one.desk.table("alert"), asks.one.desk.table("alert_history")
+        for step, body, seen, status, kind in WRONG_STEPS:
+            headers = {} if seen is None else {"if-match": seen}
+            answer = await asks.post(f"/alerts/{alert['alert_id']}/{step}", body, headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM), answer.text
+            assert answer.json()["type"] == f"urn:kiteline:problem:{kind}"
+            assert answer.json()["status"] == status
+            assert (asks.one.desk.table("alert"), asks.one.desk.table("alert_history")) == before
+
+
+async def test_an_error_names_the_field_in_the_readers_language(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        for query, place, field in (
+            ({"limit": 0}, "query", "limit"),
+            ({"limit": "many"}, "query", "limit"),
+            ({"sate": "open"}, "query", "sate"),
+            ({"state": "asleep"}, "query", "state.0"),
+            ({"cursor": "'; DROP TABLE alert"}, "query", "cursor"),
+        ):
+            wrong = (await asks.get("/alerts", **query)).json()["errors"]
+            assert [(w["place"], w["field"]) for w in wrong] == [(place, field)]
+        answer = await asks.get("/alerts", {"accept-language": "zh-CN"}, limit=0)
+        assert (answer.json()["title"], answer.headers["content-language"]) == ("无法理解", "zh-Hans")
+        assert answer.json()["errors"][0]["detail"] == "数值过小。"
+        assert (await asks.get("/alerts/nonsense")).json()["errors"][0]["field"] == "alert_id"
+        for body in (b"{", b"\xff", b"[]", b'"x"'):
+            path = f"{API}/alerts/{UUID(int=1)}/resolve"
+            headers = asks.headers({"content-type": "application/json"})
+            answer = await asks.one.http.post(path, content=body, headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM), body
+
+
+def test_every_problem_has_its_chinese() -> None:
+    said = (
+        {part for one in SAID.values() for part in (one.title, one.detail)}
+        | set(WRONG.values())
+        | {OTHERWISE}
+    )
+    chinese = language("zh-Hans").sentences
+    assert sorted(one for one in said if one not in chinese) == []
+
+
+# --- the site, and people about themselves ---
+
+
+async def test_dead_letters_are_listed_and_delivered_again(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        store, now = asks.one.desk.store, asks.one.desk.now
+        claimed = store.deliveries.claim_deliveries(now, 100)
+        for one in claimed[:3]:
+            store.deliveries.mark_failed(one, "422: no such patient", None)
+        letters = await asks.items("/dead-letters", limit=2)
+        assert len(letters) == 3
+        assert {letter["error"] for letter in letters} == {"422: no such patient"}
+        key = {name: letters[0][name] for name in ("kind", "subject", "destination")}
+        assert (await asks.post("/dead-letters/retry", key)).json() == {"done": True}
+        gone = await asks.post("/dead-letters/retry", key)
+        assert (gone.status_code, gone.json()["type"]) == (404, "urn:kiteline:problem:gone")
+        assert len(await asks.items("/dead-letters")) == 2
+
+
+async def test_the_record_is_an_auditors_and_ones_own(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        await asks.alert("patient-1")
+        auditor = calling(asks.one, "a1", Role.AUDITOR, "hospital")
+        patient = calling(asks.one, "p1", Role.PATIENT, "home", "patient-1")
+        entries = await auditor.items("/audit", limit=3)
+        numbers = [e["number"] for e in entries]
+        assert numbers == list(range(numbers[0], 0, -1))
+        kept = {e.number: e.digest.hex() for e, _ in asks.one.desk.store.access.entries()}
+        assert all(kept[e["number"]] == e["digest"] for e in entries)
+        reads = await auditor.items("/audit", action="read", patient="patient-1")
+        assert {(e["account"], e["data"]) for e in reads} == {(NURSE, "alerts"), (NURSE, "blood_pressure")}
+        assert all(re.fullmatch("token [0-9a-f]{8}", e["reason"]) for e in reads)
+        own = await patient.items("/patients/patient-1/readers")
+        assert [e["number"] for e in own] == [e["number"] for e in reads]  # the patient sees every read
+        agreed = await patient.items("/patients/patient-1/consents")
+        assert {(c["to"], c["data"], c["holds"]) for c in agreed} == {
+            ("nurse", d.value, True) for d in DataType
+        }
+        assert (await patient.get("/patients/patient-2/consents")).status_code == 403
+
+
+async def test_installers_see_equipment_alone(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        with asks.one.desk.store.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE alert SET queue='installer', subject='gateway:gw-1' WHERE subject LIKE 'home:%'")
+            )
+        installer = calling(asks.one, "i1", Role.INSTALLER, "elsewhere")
+        (found,) = await installer.items("/alerts", queue="installer")
+        assert (found["home"], found["patient"], found["may"]) == ("gw-1", None, [])
+        assert await installer.items("/alerts") == []
+        assert await asks.items("/alerts", queue="installer") == []
+        assert (await asks.get(f"/alerts/{found['alert_id']}")).status_code == 403
+
+
+# --- who is let in ---
+
+
+async def test_a_token_opens_until_it_is_revoked_or_expires_or_the_account_is_off(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        access, tokens, now = asks.one.desk.store.access, asks.one.desk.store.tokens, asks.one.desk.now
+        (kept,) = tokens.tokens(NURSE)
+        me = (await asks.get("/me")).json()
+        assert (me["account"], me["by"], me["token"], me["csrf"]) == (NURSE, "token", kept.token_id, None)
+        (kept,) = tokens.tokens()
+        assert kept.used_at == now
+        assert asks.token not in str(asks.one.desk.everything())  # nothing but its hash is kept
+        access.set_active(NURSE, active=False)
+        assert (await asks.get("/me")).status_code == 401
+        access.set_active(NURSE, active=True)
+        assert (await asks.get("/me")).status_code == 200
+        asks.one.later(days=30)
+        assert (await asks.get("/me")).status_code == 401
+        asks.one.later(days=-30)
+        tokens.revoke(kept.token_id, now)
+        refused = await asks.get("/me")
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer realm="kiteline"')
+        with pytest.raises(Rejected, match="no token"):
+            tokens.revoke(kept.token_id, now)
+        said = [e.reason for e, _ in access.entries(action=Action.MANAGE_ACCOUNTS)]
+        assert said == [
+            f"token {kept.token_id} made, until 2026-12-24 08:30 UTC",
+            f"token {kept.token_id} revoked",
+        ]
+        assert access.broken_at() is None
+
+
+async def test_new_credentials_end_an_accounts_tokens(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        from cloud_bridge.access.passwords import new_credentials  # noqa: PLC0415 - slow, and of this test alone
+
+        asks.one.desk.store.access.set_credentials(NURSE, new_credentials("another long password"))
+        assert (await asks.get("/me")).status_code == 401
+
+
+async def test_what_takes_a_person_is_not_a_tokens(tmp_path: Path) -> None:
+    """The page's own acts take a session; and the policies say no to a token, whatever route may come."""
+    async with caller(tmp_path) as asks:
+        room = asks.one.app.routes[-1].app.state.desk.room  # type: ignore[attr-defined]  # the mounted interface
+        account = asks.one.desk.store.access.account(NURSE)
+        by_token = room.sight(account, "abcd1234")
+        assert not by_token.does(Action.BREAK_GLASS, "patient-1", reason="unconscious, brought in")
+        assert by_token.does(Action.READ, "patient-1", ALERTS)
+        page = await asks.one.http.get("/", headers=asks.headers(None), follow_redirects=False)
+        assert page.status_code == 303  # a page is not for programs
+
+
+async def test_a_wrong_token_is_nobody(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        await asks.one.sign_in(NURSE)
+        assert (await asks.one.http.get(f"{API}/me")).status_code == 200
+        for said in (b"Bearer", b"Bearer ", b"Bearer kiteline_x", b"Basic bjE6eA==", b"Bearer \xff"):
+            answer = await asks.one.http.get(
+                f"{API}/me", headers=[(b"authorization", said)]
+            )  # beside the session
+            assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
+
+
+async def test_a_browser_proves_that_our_page_asks(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        http = asks.one.http
+        assert (await http.get(f"{API}/alerts")).status_code == 401
+        await asks.one.sign_in(NURSE)
+        me = (await http.get(f"{API}/me")).json()
+        assert (me["by"], me["token"]) == ("session", None)
+        alert = (await asks.alert("patient-1"))["alert_id"]
+        path = f"{API}/alerts/{alert}/begin"
+        seen = {"if-match": "*"}
+        for headers in (
+            {},
+            {"kiteline-csrf": "forged"},
+            {"kiteline-csrf": me["csrf"], "origin": "https://evil.example"},
+        ):
+            answer = await http.post(path, headers={**seen, **headers})
+            assert (answer.status_code, answer.json()["type"]) == (403, "urn:kiteline:problem:foreign-form")
+        assert (await http.post(path, headers={**seen, "kiteline-csrf": me["csrf"]})).status_code == 200
+        other = await http.get(f"{API}/me", headers={"host": "evil.example"})
+        assert (other.status_code, other.headers["content-type"]) == (421, PROBLEM)
+        assert (
+            "access-control-allow-origin"
+            not in (await http.get(f"{API}/me", headers={"origin": "x"})).headers
+        )
+
+
+async def test_whoever_asks_too_much_waits(tmp_path: Path) -> None:
+    async with caller(tmp_path, per_minute=3) as asks:
+        other = calling(asks.one, "n2", Role.NURSE)
+        for status in (200, 200, 200, 429):
+            answer = await asks.get("/me")
+            assert answer.status_code == status
+        assert (answer.headers["retry-after"], answer.json()["detail"][:13]) == ("60", "Wait for 60 s")
+        assert (await other.get("/me")).status_code == 200
+        asks.one.later(minutes=1)
+        assert (await asks.get("/me")).status_code == 200
+        nobody = Caller(asks.one, "nonsense")
+        assert [(await nobody.get("/me")).status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+async def test_where_people_come_in_by_links_there_is_no_interface(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        for path in ("/me", "/openapi.json"):
+            assert (await one.http.get(API + path)).status_code == 404
+
+
+async def test_a_store_that_cannot_be_reached_decides_nothing(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        with asks.one.desk.store.engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {schema.alert_history.name} RENAME TO elsewhere"))
+        alert = next(
+            a for a in asks.one.desk.store.alerts.open_alerts() if not a.finding.subject.startswith(HOME)
+        )
+        answer = await asks.get(f"/alerts/{alert.alert_id}")
+        assert (answer.status_code, json.loads(answer.text)["status"]) == (503, 503)
