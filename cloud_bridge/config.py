@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, HttpUrl, field_validator
 
 from cloud_bridge.destinations import Destinations
+from cloud_bridge.discharge.section import DischargeSection
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.service_hours import ServiceSection
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
@@ -68,6 +69,7 @@ class Config(Destinations):
     page: PageSection | None = None
     influx: InfluxSection | None = None
     service: ServiceSection | None = None
+    discharge: DischargeSection | None = None
 
     @field_validator("zone")
     @classmethod

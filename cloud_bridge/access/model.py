@@ -46,6 +46,7 @@ class Action(StrEnum):
     SEE_DEVICES = "see_devices"  # technical items: battery, clock, silent gateways
     RETRY_DELIVERY = "retry_delivery"
     MANAGE_ACCOUNTS = "manage_accounts"
+    TAKE_PLAN = "take_plan"  # what a discharge plan changed: the hospital's system says it, no account
 
 
 ON_PATIENTS: Final = frozenset(

@@ -11,7 +11,9 @@ from cloud_bridge.store import schema
 from cloud_bridge.store.access import SqlAccess
 from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
+from cloud_bridge.store.discharges import SqlDischarges
 from cloud_bridge.store.engine import healthy, open_engine, reading
+from cloud_bridge.store.first_visits import SqlFirstVisits
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.outgoing import Outgoing, Sealer
@@ -38,6 +40,8 @@ class SqlStore:
         self.registry = SqlRegistry(self.engine)
         self.intake = Intake(self.engine, destinations, zone, duty)
         self.outgoing = Outgoing(self.engine, sealer)
+        self.discharges = SqlDischarges(self.engine, destinations, zone, duty)
+        self.first_visits = SqlFirstVisits(self.engine)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)

@@ -52,6 +52,7 @@ SITE = {
     Action.SEE_DEVICES: {Role.INSTALLER, Role.ADMINISTRATOR},
     Action.RETRY_DELIVERY: {Role.NURSE, Role.ADMINISTRATOR},
     Action.MANAGE_ACCOUNTS: {Role.ADMINISTRATOR},
+    Action.TAKE_PLAN: set(),  # the hospital's system says it, no account
 }
 
 
