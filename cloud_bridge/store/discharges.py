@@ -40,6 +40,7 @@ class Became(StrEnum):
     CHANGED = "changed"
     UNCHANGED = "unchanged"  # the same was taken before
     OLDER = "older"  # a later version was taken before
+    NOT_OURS = "not_ours"  # it names no programme: nothing is done, and nothing is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ def take(taking: Taking, plan: DischargePlan) -> TakenPlan:
     before = None if row is None else load(row.plan)
     if row is not None and plan.stated_at < row.stated_at:
         return TakenPlan(plan.plan_id, row.patient, Became.OLDER, (), plan.remarks)
+    if before is None and not plan.programmes and not plan.over:
+        return TakenPlan(plan.plan_id, None, Became.NOT_OURS, (), plan.remarks)
     holds = plan if before is None else plan.after(before)
     if row is not None and before is not None:
         _same_patient(before, plan)

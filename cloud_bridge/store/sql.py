@@ -14,6 +14,7 @@ from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.discharges import SqlDischarges
 from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.first_visits import SqlFirstVisits
+from cloud_bridge.store.hl7_messages import SqlHl7Messages
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.outgoing import Outgoing, Sealer
@@ -41,6 +42,7 @@ class SqlStore:
         self.intake = Intake(self.engine, destinations, zone, duty)
         self.outgoing = Outgoing(self.engine, sealer)
         self.discharges = SqlDischarges(self.engine, destinations, zone, duty)
+        self.hl7_messages = SqlHl7Messages(self.engine, self.discharges)
         self.first_visits = SqlFirstVisits(self.engine)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)

@@ -1,4 +1,4 @@
-"""A discharge plan in the store: taken whole, once, replaced by a later version, and on record at each step."""
+"""A discharge plan in the store: taken whole, once, replaced by a later version, each step on record."""
 
 import datetime as dt
 import json
