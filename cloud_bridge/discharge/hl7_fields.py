@@ -11,6 +11,7 @@ from typing import Any, Final
 import hl7
 
 from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.connectors.hl7_segments import unescaped
 from cloud_bridge.discharge.plan import Fault
 from cloud_bridge.discharge.terms import Terms
 
@@ -27,7 +28,7 @@ INTERNAL: Final = "207"
 SEQUENCE: Final = "100"
 """HL7 table 0357."""
 
-_SHORTEST: Final = len("MSH|^~\\&|")
+_STANDARD: Final = b"MSH|^~\\&|"
 _MOMENT: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})?(?:\.\d{1,4})?([+-]\d{4})?")
 _CHARSETS: Final = {
     "": "utf-8",
@@ -55,7 +56,7 @@ class Fields:
 
     def of(self, name: str) -> list["Segment"]:
         """Return every segment of a name, in order."""
-        return [Segment(self.message, one) for one in self.message if str(one[0]) == name]
+        return [Segment(one) for one in self.message if str(one[0]) == name]
 
     def text(self, name: str, field: int, component: int = 1) -> str:
         """Return a component of the first segment of a name."""
@@ -67,7 +68,6 @@ class Fields:
 class Segment:
     """One segment of a message."""
 
-    message: Any
     fields: Any
 
     def repetitions(self, field: int) -> int:
@@ -82,15 +82,17 @@ class Segment:
             inner = part[sub - 1] if isinstance(part, hl7.Component) else part if sub == 1 else ""
         except IndexError:
             return ""
-        said = str(self.message.unescape(str(inner))).strip()
+        said = unescaped(str(inner)).strip()
         return "" if said == '""' else said
 
 
 def parse(data: bytes) -> Fields | Hl7Fault:
     """Return a message's fields, or why it cannot be read."""
     head = data.split(b"\r", 1)[0]
-    if len(head) < _SHORTEST or not head.startswith(b"MSH"):
+    if len(head) < len(_STANDARD) or not head.startswith(b"MSH"):
         return Hl7Fault("MSH", "this is no HL7 v2 message: it begins with MSH", SEQUENCE)
+    if not head.startswith(_STANDARD):
+        return Hl7Fault("MSH-2", "write the delimiters of the standard: |^~\\&", NOT_IN_TABLE)
     try:
         header = Fields(hl7.parse(head.decode("latin-1") + "\r"))
         charset = _CHARSETS.get(header.text("MSH", 18).upper())
