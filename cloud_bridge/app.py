@@ -18,6 +18,7 @@ from cloud_bridge.delivery import DeliveryLoop
 from cloud_bridge.destinations import FHIR
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.intake_loop import IntakeLoop
+from cloud_bridge.mllp_listener import MllpListener
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.replies import Replies
 from cloud_bridge.rules.programme import check_setting
@@ -77,6 +78,7 @@ class Bridge:
     deliveries: DeliveryLoop
     work_orders: WorkOrders | None
     acknowledged: Callable[[], None]
+    listener: MllpListener | None = None
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -104,6 +106,8 @@ class Bridge:
         ]
         if self.work_orders is not None:
             work.append(self.work_orders.run())
+        if self.listener is not None:
+            work.append(self.listener.run())
         if self.config.influx is not None:
             work.append(_sink(self.store, self.config.influx, self.log).run())
         if self.config.page is not None:
@@ -174,7 +178,24 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
             log=log,
             on_acknowledged=acknowledged,
         )
-    return Bridge(config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged)
+    listener = _listener(config, store, intake, wakes, log)
+    return Bridge(
+        config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged, listener
+    )
+
+
+def _listener(
+    config: Config, store: SqlStore, intake: IntakeLoop, wakes: _Wakes, log: Log
+) -> MllpListener | None:
+    if config.mllp is None or config.discharge is None:
+        return None
+    terms, defaults = config.discharge.terms(config.zone), config.discharge.defaults()
+
+    def taken() -> None:
+        intake.wake()
+        wakes.stored()
+
+    return MllpListener(config.mllp, store.hl7_messages, terms, defaults, utc_now, taken, log)
 
 
 async def run_bridge(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:

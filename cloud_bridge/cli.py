@@ -11,6 +11,7 @@ import typer
 
 from cloud_bridge import access_commands
 from cloud_bridge import config as configuration
+from cloud_bridge.discharge_command import discharge
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.rehearsal.command import rehearse_command
 from cloud_bridge.rule_commands import commands
@@ -21,6 +22,7 @@ from wire_format.keys import BridgeKeys, Kem
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 app.command("rehearse")(rehearse_command)
+app.command("discharge")(discharge)
 app.add_typer(commands, name="rules")
 app.add_typer(access_commands.accounts, name="account")
 app.add_typer(access_commands.consents, name="consent")

@@ -1,13 +1,15 @@
 """Configuration of the bridge: one TOML file. An unknown key is an error that says what to write."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 
 from cloud_bridge.destinations import Destinations
+from cloud_bridge.discharge.section import DischargeSection
 from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.mllp_listener import MllpSection
 from cloud_bridge.service_hours import ServiceSection
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
 from wire_format.errors import Misconfigured
@@ -68,11 +70,19 @@ class Config(Destinations):
     page: PageSection | None = None
     influx: InfluxSection | None = None
     service: ServiceSection | None = None
+    discharge: DischargeSection | None = None
+    mllp: MllpSection | None = None
 
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         return known_zone(value)
+
+    @model_validator(mode="after")
+    def _messages_are_understood(self) -> Self:
+        if self.mllp is not None and self.discharge is None:
+            raise ValueError("[mllp] takes discharges: write [discharge] too")
+        return self
 
     @property
     def duty(self) -> Duty:

@@ -44,7 +44,7 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
     alert: Alert,
     readings: Sequence[ReadingOrder],
     care: CareContext,
-    gateway: Gateway,
+    gateway: Gateway | None,
     staff_language: str,
     duty: Duty,
     zone: dt.tzinfo,

@@ -25,7 +25,8 @@ class Identifier:
 class CareContext:
     """Who a patient is to the hospital, and who works for them. From the registry, never from a home.
 
-    `language` is BCP 47 ("zh-Hans", "en"); names are not carried: the hospital's system has them.
+    `language` is BCP 47 ("zh-Hans", "en"); names are not carried: the hospital's system has them. Not
+    everybody has a contracted family doctor (at `family_organization`), or a pharmacist.
     """
 
     patient: Identifier
@@ -33,6 +34,9 @@ class CareContext:
     physician: Identifier
     organization: Identifier
     language: str
+    family_doctor: Identifier | None = None
+    family_organization: Identifier | None = None
+    pharmacist: Identifier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,15 @@ class AlertOrder:
     """One alert with the readings it stands on, trigger first, and the sentences for each reader.
 
     Readings that are another patient's by now, or nobody's, are left out: a withdrawn alert may have none.
-    `gateway` is the home's that measured. Of the sentences, None says that this reader is told nothing.
+    `gateway` is the home's that measured; None of somebody whose home has none yet. Of the sentences, None
+    says that this reader is told nothing.
     `asked` is whose work it is now. The patient is told at once, or not before `patient_not_before`.
     """
 
     alert: Alert
     readings: Sequence[ReadingOrder]
     care: CareContext
-    gateway: Gateway
+    gateway: Gateway | None
     reason: str
     work: str | None
     physician_text: str | None
@@ -94,7 +99,45 @@ class WithdrawnReading:
     measurement_id: UUID
 
 
-Order = ReadingOrder | WithdrawnReading | AlertOrder
+class VisitState(StrEnum):
+    """What is true of a first visit."""
+
+    ASKED = "asked"  # the family doctor's work
+    DONE = "done"  # their system said so
+    GIVEN_BACK = "given_back"  # they refused it: the hospital's nurse is asked
+    WITHDRAWN = "withdrawn"  # the plan is over
+
+
+@dataclass(frozen=True, slots=True)
+class VisitOrder:
+    """The first visit after a discharge, asked of the contracted family doctor, with what they need for it.
+
+    `text` says what is asked; `medications` and `follow_up` are lines in the hospital's own words.
+    """
+
+    visit_id: UUID
+    care: CareContext
+    asked_at: dt.datetime
+    due_at: dt.datetime
+    text: str
+    medications: Sequence[str]
+    follow_up: Sequence[str]
+    care_plan: Identifier | None = None
+    state: VisitState = VisitState.ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderOrder:
+    """A message to the patient, in their language, from `due_at` on and not after `until`."""
+
+    reminder_id: UUID
+    care: CareContext
+    due_at: dt.datetime
+    until: dt.datetime
+    text: str
+
+
+Order = ReadingOrder | WithdrawnReading | AlertOrder | VisitOrder | ReminderOrder
 
 
 class WorkState(StrEnum):

@@ -39,6 +39,7 @@ OUTCOME: Final = "urn:kiteline:outcome"
 PHYSICIAN_COPY: Final = "urn:kiteline:copy"
 PATIENT_MESSAGE: Final = "urn:kiteline:patient-message"
 ENVELOPE: Final = "urn:kiteline:envelope"
+REMINDER: Final = "urn:kiteline:reminder"
 
 ABSENT_CODES: Final[dict[Absent, str]] = {
     Absent.NOT_A_NUMBER: "not-a-number",

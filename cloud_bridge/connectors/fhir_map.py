@@ -15,7 +15,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from cloud_bridge.alerts import AlertState
-from cloud_bridge.connectors.base import AlertOrder, Identifier, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, Gateway, Identifier, ReadingOrder
 from cloud_bridge.connectors.fhir_codes import (
     ACT_REASON,
     ENVELOPE,
@@ -89,8 +89,7 @@ def alert_bundle(order: AlertOrder, existing: Sequence[Resource], *, test_data: 
     """
     bundle = Bundle(test_data)
     evidence = [url for one in order.readings if (url := _file(one, bundle)) is not None]
-    gateway = order.gateway
-    author = bundle.create(gateway_key(gateway), phg_device(gateway), _device_url("phg", gateway.system_id))
+    author = None if order.gateway is None else _gateway(order.gateway, bundle)
     patient = reference("Patient", order.care.patient)
     bundle.put(detected_issue(order, patient, author, evidence))
     if order.work is not None:
@@ -99,12 +98,16 @@ def alert_bundle(order: AlertOrder, existing: Sequence[Resource], *, test_data: 
     return bundle.resource()
 
 
+def _gateway(gateway: Gateway, bundle: Bundle) -> str:
+    url = _device_url("phg", gateway.system_id)
+    return bundle.create(gateway_key(gateway), phg_device(gateway), url)
+
+
 def _file(order: ReadingOrder, bundle: Bundle) -> str | None:
     """Add one reading with its devices and its origin; return the reference of the reading itself."""
     m = order.reading.measurement
     device = bundle.create(device_key(m.device), phd_device(m), _device_url("phd", m.device.device_id))
-    gateway_url = _device_url("phg", order.gateway.system_id)
-    gateway = bundle.create(gateway_key(order.gateway), phg_device(order.gateway), gateway_url)
+    gateway = _gateway(order.gateway, bundle)
     stamp = coincident(order, device, gateway)
     stamp_url = None
     if stamp is not None:
@@ -143,12 +146,13 @@ def _provenance(order: ReadingOrder, targets: list[str], gateway: str, device: s
 
 
 def _task(
-    order: AlertOrder, bundle: Bundle, existing: Sequence[Resource], author: str, evidence: list[str]
+    order: AlertOrder, bundle: Bundle, existing: Sequence[Resource], author: str | None, evidence: list[str]
 ) -> None:
     known = [one for one in existing if one["resourceType"] == "Task"]
     if not known:
         patient = reference("Patient", order.care.patient)
-        task = new_task(order, patient, author, _owner(order), evidence)
+        requester = author or reference("Organization", order.care.organization)
+        task = new_task(order, patient, requester, _owner(order), evidence)
         bundle.create(task["identifier"][0], task, derived_id("task", order.alert.alert_id))
         return
     changed = changed_task(order, known[0], _owner(order), evidence)

@@ -40,7 +40,7 @@ _TAKEN: Final = frozenset({"accepted", "on-hold"})
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 
 
-def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list[str]) -> Resource:
+def detected_issue(order: AlertOrder, patient: str, gateway: str | None, evidence: list[str]) -> Resource:
     """Return what was found, with every reading that it stands on."""
     alert, finding = order.alert, order.alert.told
     withdrawn, over = alert.state is AlertState.WITHDRAWN, finding.standing is Standing.RESOLVED
@@ -53,7 +53,7 @@ def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list
         "severity": "moderate" if finding.severity is Severity.ROUTINE else "high",
         "patient": {"reference": patient},
         "identifiedDateTime": alert.raised_at.isoformat(),
-        "author": {"reference": gateway},
+        **({} if gateway is None else {"author": {"reference": gateway}}),
         "detail": order.reason,
         **_stood_on(evidence),
     }
@@ -65,7 +65,7 @@ def _stood_on(evidence: list[str]) -> Resource:
     return {"implicated": readings, "evidence": [{"detail": readings}]} if readings else {}
 
 
-def new_task(order: AlertOrder, patient: str, gateway: str, owner: str, evidence: list[str]) -> Resource:
+def new_task(order: AlertOrder, patient: str, requester: str, owner: str, evidence: list[str]) -> Resource:
     """Return the work order as it is first sent."""
     alert = order.alert
     issue = {"reference": f"urn:uuid:{alert.alert_id}"}
@@ -80,7 +80,7 @@ def new_task(order: AlertOrder, patient: str, gateway: str, owner: str, evidence
         "reasonReference": issue,
         "for": {"reference": patient},
         "authoredOn": alert.raised_at.isoformat(),
-        "requester": {"reference": gateway},
+        "requester": {"reference": requester},
         **_asked(order, owner),
         **_ours(order, evidence),
         **({} if alert.outcome is None else {"output": [_said(alert.outcome)]}),

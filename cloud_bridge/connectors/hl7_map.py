@@ -174,7 +174,9 @@ def _patient(care: CareContext) -> str:
     return segment("PID", {3: f"{escaped(care.patient.value)}^^^{assigner}^PI", 5: "^^^^^^U"})
 
 
-def _ours(what: UUID, gateway: Gateway) -> str:
+def _ours(what: UUID, gateway: Gateway | None) -> str:
+    if gateway is None:
+        return composed(str(what), "KITELINE")
     return composed(str(what), "KITELINE", gateway.system_id.upper(), "EUI-64")
 
 

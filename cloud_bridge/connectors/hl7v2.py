@@ -20,6 +20,8 @@ from cloud_bridge.connectors.base import (
     Connector,
     Order,
     ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
     WithdrawnReading,
 )
 from cloud_bridge.connectors.hl7_map import Message, Routing, alert_message, reading_messages, withdrawal
@@ -76,6 +78,8 @@ class Hl7V2Connector(Connector):
                 messages = [alert_message(order, self._routing, now)]
             case WithdrawnReading():
                 messages = [withdrawal(order.measurement_id, 0, self._routing, now)]
+            case VisitOrder() | ReminderOrder():
+                messages = []  # IHE PCD-01 and PCD-04 have no message for either
         async with self._one:
             for message in messages:
                 await self._send(message)

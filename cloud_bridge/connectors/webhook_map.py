@@ -4,13 +4,23 @@ Values are text in the device's own digits, with UCUM units. The id of an event 
 receiver that knows it has the event already.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from cloud_bridge.alerts import AlertState
-from cloud_bridge.connectors.base import AlertOrder, CareContext, Identifier, ReadingOrder
+from cloud_bridge.connectors.base import (
+    AlertOrder,
+    CareContext,
+    Identifier,
+    ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
+)
 from cloud_bridge.connectors.fhir_observations import is_patient_data
 from wire_format.identity import derived_id
 
@@ -102,6 +112,47 @@ def message_events(order: AlertOrder) -> list[Event]:
         for role, to, language, text in readers
         if text is not None
     ]
+
+
+def visit_event(order: VisitOrder) -> Event:
+    """Return what asks a family doctor for a first visit."""
+    doctor = order.care.family_doctor or order.care.family_organization
+    body = {
+        "visit": str(order.visit_id),
+        "patient": _who(order.care.patient),
+        "asked": "family_doctor",
+        "to": None if doctor is None else _who(doctor),
+        "from": _who(order.care.organization),
+        "asked_at": order.asked_at.isoformat(),
+        "due_at": order.due_at.isoformat(),
+        "state": order.state.value,
+        "text": order.text,
+        "medications": list(order.medications),
+        "follow_up": list(order.follow_up),
+    }
+    return _event("visit", (order.visit_id, content_digest(body)), body)
+
+
+def reminder_event(order: ReminderOrder) -> Event:
+    """Return one reminder to a patient, as the message that it is."""
+    body = {
+        "patient": _who(order.care.patient),
+        "message": str(order.reminder_id),
+        "role": "patient",
+        "to": _who(order.care.patient),
+        "from": _who(order.care.organization),
+        "language": order.care.language,
+        "text": order.text,
+        "not_before": order.due_at.isoformat(),
+        "not_after": order.until.isoformat(),
+        "revoked": False,
+    }
+    return _event("message", (order.reminder_id,), body)
+
+
+def content_digest(body: Mapping[str, Any]) -> str:
+    """Return what changes whenever an event says something else."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _message(  # noqa: PLR0913, PLR0917 - a message has its parts

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from cloud_bridge.rules import blood_pressure, glucose
+from cloud_bridge.rules.first_visit import FirstVisitRule
 from cloud_bridge.rules.glucose_range import RangeRule
 from cloud_bridge.rules.home_pressure import HomeRule, OrderedRule
 from cloud_bridge.rules.pulse import IrregularRule, RateRule
@@ -32,6 +33,7 @@ _READING_RULES: Final[tuple[type[AnyReadingRule], ...]] = (
     RangeRule,
     WeightRule,
     SilenceRule,
+    FirstVisitRule,
 )
 
 RULES: Final[dict[str, type[AnyReadingRule]]] = {rule.id: rule for rule in _READING_RULES}

@@ -155,7 +155,9 @@ class SqlAlerts:
         query = select(schema.alert.c.gateway).where(schema.alert.c.id == alert.alert_id)
         role = care_of(alert.finding).role(alert.escalation)
         seen = SeenByCareTeam(alert_id=alert.alert_id, role=role.value, at=at)
-        queue_message(connection, connection.execute(query).scalar_one(), seen, self._sealer, at)
+        gateway = connection.execute(query).scalar_one()
+        if gateway:
+            queue_message(connection, gateway, seen, self._sealer, at)
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
         """Record that somebody saw it; False if it was known, or is over."""

@@ -127,11 +127,12 @@ class EnrolledGateway:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """Who said something about a patient's care, why, and when."""
+    """Who said something about a patient's care, why, and when; `origin` is the discharge plan it is of."""
 
     author: str
     reason: str
     at: dt.datetime
+    origin: UUID | None = None
 
 
 class Registry(Protocol):

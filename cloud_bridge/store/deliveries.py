@@ -33,6 +33,8 @@ from cloud_bridge.store.base import (
 )
 from cloud_bridge.store.consent_holds import Missing
 from cloud_bridge.store.engine import reading
+from cloud_bridge.store.first_visits import VISIT, visit_order
+from cloud_bridge.store.reminders import REMINDER, reminder_order
 from cloud_bridge.store.silences import cause_of
 from wire_format.errors import Rejected
 
@@ -185,7 +187,7 @@ class SqlDeliveries:
         consent_holds.needs_changed(self._engine, self._needed, now)
 
     def load(self, claimed: ClaimedDelivery, now: dt.datetime) -> Order | None:
-        """Return what a connector needs; None if an alert has no patient.
+        """Return what a connector needs; None if there is nobody, or nothing any more, to tell.
 
         Consent is looked up again, on the same snapshot that the order is made of. Raises `ConsentGoneError`.
         """
@@ -199,6 +201,10 @@ class SqlDeliveries:
                     raise ConsentGoneError
             if key.kind == "reading":
                 return _reading_order(connection, key.subject)
+            if key.kind == VISIT:
+                return visit_order(connection, key.subject, self._staff_language)
+            if key.kind == REMINDER:
+                return reminder_order(connection, key.subject, now)
             return self._alert_order(connection, key.subject, consent, now)
 
     def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:
@@ -223,7 +229,8 @@ class SqlDeliveries:
             return None
         evidence = _filed(one.told.evidence)
         readings = _reading_orders(connection, evidence)
-        gateway = _gateway(connection, row.gateway, _software(connection, evidence))
+        software = _software(connection, evidence)
+        gateway = _gateway(connection, row.gateway, software) if row.gateway else None
         why = cause_of(connection, one.finding)
         lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.

@@ -15,6 +15,7 @@ from cloud_bridge.store.base import InboxMessage
 from cloud_bridge.store.engine import reading as reading_only
 from cloud_bridge.store.judging import AT_ONCE, DUE, Judging, set_timer
 from cloud_bridge.store.life import Life
+from cloud_bridge.store.reminders import REMIND, remind
 from cloud_bridge.store.repetition import mark_repetitions
 from wire_format.envelope import EnvelopeHeader
 from wire_format.identity import content_hash
@@ -210,6 +211,9 @@ class IntakeTransaction(Judging):
         """
         if due.startswith(DUE):
             Life(self._db, self._destinations, self._duty).look_at(UUID(due.removeprefix(DUE)), now)
+            return set()
+        if due.startswith(REMIND):
+            remind(self._db, due, self._destinations, (self._zone, self._duty), now)
             return set()
         if due.startswith(_LOOK_AGAIN):
             return self.after_enrolment(due.removeprefix(_LOOK_AGAIN), now)

@@ -23,6 +23,8 @@ AT_ONCE: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DUE: Final = "due:"
 LAST_RANK: Final = 3
 """Readings are delivered after alerts of any urgency."""
+NO_HOME: Final = ""
+"""In place of a gateway, of a patient who went home before their gateway did."""
 _DEVICE_EVENT: Final = next(name for name, model in ITEM_TYPES.items() if model is DeviceEvent)
 
 
@@ -150,7 +152,7 @@ class Judging:
         )
 
     def _gateway_of(self, alert: Alert) -> str:
-        """Return the home that a finding came from; of one without readings, a home of the patient."""
+        """Return the home that a finding came from; of one without readings, one of the patient, if any."""
         subject, evidence = alert.finding.subject, alert.finding.evidence
         if subject.startswith(GATEWAY):
             return subject.removeprefix(GATEWAY)
@@ -159,8 +161,8 @@ class Judging:
         else:
             person = schema.person
             query = select(person.c.gateway).where(person.c.patient == subject).order_by(person.c.gateway)
-        name: str = self._db.execute(query.limit(1)).scalar_one()
-        return name
+        name: str | None = self._db.execute(query.limit(1)).scalar_one_or_none()
+        return name or NO_HOME
 
     def want(self, kind: str, subject: UUID, now: dt.datetime, rank: int = LAST_RANK) -> None:
         """Want one more revision delivered, to every destination."""

@@ -15,6 +15,7 @@ from cloud_bridge.fold import fold
 from cloud_bridge.folding import together
 from cloud_bridge.rules.base import (
     Finding,
+    FirstVisit,
     Membership,
     Queue,
     Reading,
@@ -23,7 +24,7 @@ from cloud_bridge.rules.base import (
     Severity,
     Standing,
 )
-from cloud_bridge.store import schema
+from cloud_bridge.store import discharge_schema, schema
 from wire_format.codec import Item, decode_items, encode_items
 from wire_format.errors import Rejected
 from wire_format.measurement import Measurement
@@ -104,7 +105,24 @@ def settings(connection: Connection, subject: str, zone: str) -> Settings:
         Setting(row.id, row.rule, row.parameter, row.value, row.author, row.reason, row.stated_at)
         for row in connection.execute(query)
     )
-    return Settings(tuple(own), memberships(connection, subject), lives or zone, subject)
+    held = memberships(connection, subject)
+    return Settings(tuple(own), held, lives or zone, subject, visits(connection, subject))
+
+
+def visits(connection: Connection, subject: str) -> tuple[FirstVisit, ...]:
+    """Return the first visits that were asked for, of plans that are not over."""
+    table = discharge_schema.first_visit
+    mine = (table.c.patient == subject) & (table.c.state != "withdrawn")
+    return tuple(
+        FirstVisit(
+            row.discharge,
+            row.asked_at,
+            row.due_at,
+            row.moved_at if row.state == "done" else None,
+            row.moved_at if row.state == "given_back" else None,
+        )
+        for row in connection.execute(select(table).where(mine).order_by(table.c.discharge))
+    )
 
 
 def memberships(connection: Connection, subject: str) -> tuple[Membership, ...]:
@@ -144,12 +162,28 @@ def care_context(row: Row[Any]) -> CareContext:
         physician=Identifier(row.physician_system, row.physician_value),
         organization=Identifier(row.organization_system, row.organization_value),
         language=row.language,
+        **{name: _who(row, name) for name in NOT_EVERYBODYS},
     )
 
 
+NOT_EVERYBODYS: Final = ("family_doctor", "family_organization", "pharmacist")
+
+
+def _who(row: Row[Any], name: str) -> Identifier | None:
+    system, value = getattr(row, f"{name}_system"), getattr(row, f"{name}_value")
+    return None if system is None else Identifier(system, value)
+
+
 def care_columns(care: CareContext) -> dict[str, str]:
-    """Return the columns of a patient's row."""
+    """Return the columns of a patient's row. Who is not named is not forgotten: another source may have."""
+    named = [(name, getattr(care, name)) for name in NOT_EVERYBODYS]
     return {
+        **{
+            column: text
+            for name, who in named
+            if who is not None
+            for column, text in ((f"{name}_system", who.system), (f"{name}_value", who.value))
+        },
         "system": care.patient.system,
         "value": care.patient.value,
         "nurse_system": care.nurse.system,

@@ -95,6 +95,12 @@ patient = Table(
     Column("organization_value", Text, nullable=False),
     Column("language", String(16), nullable=False),
     Column("zone", String(64)),
+    Column("family_doctor_system", Text),
+    Column("family_doctor_value", Text),
+    Column("family_organization_system", Text),
+    Column("family_organization_value", Text),
+    Column("pharmacist_system", Text),
+    Column("pharmacist_value", Text),
 )
 
 membership = Table(  # who is in which programme: statements, of which the latest of each programme holds
@@ -108,6 +114,7 @@ membership = Table(  # who is in which programme: statements, of which the lates
     Column("author", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("stated_at", UtcTime, nullable=False),
+    Column("origin", Uuid),  # the discharge plan that said it, if one did
     Index("membership_patient", "patient"),
 )
 
@@ -122,6 +129,7 @@ setting = Table(  # a patient's own values of rules' parameters: statements, of 
     Column("author", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("stated_at", UtcTime, nullable=False),
+    Column("origin", Uuid),  # as above
     Index("setting_patient", "patient"),
 )
 

@@ -11,7 +11,10 @@ from cloud_bridge.store import schema
 from cloud_bridge.store.access import SqlAccess
 from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
+from cloud_bridge.store.discharges import SqlDischarges
 from cloud_bridge.store.engine import healthy, open_engine, reading
+from cloud_bridge.store.first_visits import SqlFirstVisits
+from cloud_bridge.store.hl7_messages import SqlHl7Messages
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.listings import SqlListings
@@ -40,6 +43,9 @@ class SqlStore:
         self.registry = SqlRegistry(self.engine)
         self.intake = Intake(self.engine, destinations, zone, duty)
         self.outgoing = Outgoing(self.engine, sealer)
+        self.discharges = SqlDischarges(self.engine, destinations, zone, duty)
+        self.hl7_messages = SqlHl7Messages(self.engine, self.discharges)
+        self.first_visits = SqlFirstVisits(self.engine)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)

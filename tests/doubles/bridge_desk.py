@@ -54,10 +54,13 @@ class BridgeDesk:
         destinations: Sequence[str] = (DESTINATION,),
         duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
+        zone: str = "UTC",
     ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
         url = f"sqlite:///{folder}/bridge.sqlite"
-        self.store = SqlStore(url, sealer, tuple(destinations), duty=duty, consent_needed=consent_needed)
+        self.store = SqlStore(
+            url, sealer, tuple(destinations), zone=zone, duty=duty, consent_needed=consent_needed
+        )
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )

@@ -1,7 +1,6 @@
 """HL7 v2 over MLLP, with a receiver that another implementation runs, in clear and over mutual TLS."""
 
 import asyncio
-import datetime as dt
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +10,6 @@ from typing import Any
 
 import hl7
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hl7.mllp import start_hl7_server
 
 from cloud_bridge.connectors.hl7_map import Routing
@@ -22,6 +17,7 @@ from cloud_bridge.connectors.hl7v2 import Hl7V2Connector, Peer
 from cloud_bridge.connectors.section import TlsSection
 from tests.doubles.bridge_orders import alert_order, order
 from tests.doubles.bridge_readings import reading
+from tests.doubles.certificates import certificate
 from wire_format.errors import Misconfigured, Unreachable
 
 
@@ -89,36 +85,12 @@ async def test_texts_of_any_language_arrive() -> None:
         assert said.startswith("血压严重升高 | 复测")
 
 
-def _certificate(folder: Path, name: str, issuer: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(issuer[1] if issuer else key, hashes.SHA256())
-    )
-    (folder / f"{name}.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / f"{name}.key").write_bytes(private)
-    return built, key
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    authority = _certificate(tmp_path, "authority")
+    authority = certificate(tmp_path, "authority")
     for name in ("localhost", "elsewhere", "bridge"):
-        _certificate(tmp_path, name, authority)
-    _certificate(tmp_path, "stranger")
+        certificate(tmp_path, name, authority)
+    certificate(tmp_path, "stranger")
     return tmp_path
 
 

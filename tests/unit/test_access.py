@@ -53,6 +53,7 @@ SITE = {
     Action.RETRY_DELIVERY: {Role.NURSE, Role.ADMINISTRATOR},
     Action.MANAGE_ACCOUNTS: {Role.ADMINISTRATOR},
     Action.USE_API: set(Role),
+    Action.TAKE_PLAN: set(),  # the hospital's system says it, no account
 }
 
 
