@@ -18,6 +18,7 @@ from cloud_bridge.access.sight import ByLink, Guarded, Sight
 from cloud_bridge.api.session import COOKIE, Session, Sessions
 from cloud_bridge.console.inbox import Record
 from cloud_bridge.console.language import LANGUAGES, Language, chosen
+from cloud_bridge.console.pages import PEOPLE
 from cloud_bridge.console.people import ROLES, Accounts
 
 LANGUAGE_COOKIE: Final = "kiteline_language"
@@ -44,7 +45,7 @@ class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
     With `accounts` people sign in and policies decide; without, whoever has a link sees everything. A wrong
-    sign-in is answered after `wrong_takes_s` at the earliest.
+    sign-in is answered after `wrong_takes_s` at the earliest. The inbox has `people` on a page.
     """
 
     record: Record
@@ -55,6 +56,7 @@ class Page:
     hosts: frozenset[str]
     accounts: Accounts | None = None
     wrong_takes_s: float = 0.5
+    people: int = PEOPLE
 
 
 @dataclass(frozen=True, slots=True)

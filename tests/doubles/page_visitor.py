@@ -15,6 +15,7 @@ from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.access.passwords import Credentials, new_credentials
 from cloud_bridge.api.app import create_app
 from cloud_bridge.api.room import Page
+from cloud_bridge.console.pages import PEOPLE
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
@@ -82,6 +83,7 @@ class Visitor:
         wrong_takes_s: float = 0,
         duty: Duty = ALWAYS,
         zone: dt.tzinfo = ZONE,
+        people: int = PEOPLE,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -97,6 +99,7 @@ class Visitor:
             frozenset({HOST, "localhost:8600"}),
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
+            people=people,
         )
         self.app = create_app(page)
         self.http = httpx.AsyncClient(
@@ -169,8 +172,17 @@ async def visitor(
     wrong_takes_s: float = 0,
     duty: Duty = ALWAYS,
     zone: dt.tzinfo = ZONE,
+    people: int = PEOPLE,
 ) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s, duty=duty, zone=zone)
+    one = Visitor(
+        folder,
+        filled=filled,
+        accounts=accounts,
+        wrong_takes_s=wrong_takes_s,
+        duty=duty,
+        zone=zone,
+        people=people,
+    )
     try:
         yield one
     finally:
