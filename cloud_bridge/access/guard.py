@@ -12,7 +12,7 @@ from cloud_bridge.access.model import ON_PATIENTS, Account, Action, Answer, Data
 SAME_READ: Final = dt.timedelta(minutes=10)
 """A page renews itself: what one account reads again of one patient within this time is one read."""
 
-
+_LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _Look = tuple[str, Action, str, DataType | None, bool]
 
 
@@ -44,7 +44,7 @@ class Guard:
     store: AccessStore
     clock: Callable[[], dt.datetime]
     _reads: dict[_Look, dt.datetime] = field(default_factory=dict)
-    _pruned: dt.datetime = dt.datetime.min.replace(tzinfo=dt.UTC)
+    _pruned: dt.datetime = _LONG_AGO
 
     def allows(  # noqa: PLR0913 - all that a decision depends on
         self,

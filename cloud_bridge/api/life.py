@@ -113,12 +113,14 @@ class Life:
         try:
             taken = await run_in_threadpool(self._page.record.move, found.alert_id, act)
         except Rejected:
+            if _is_stale(act, found):
+                return self._anew(request, visit, found)
             return self._room.message(request, 422, "Nothing was changed: this item has no such step.")
         if visit.account is None:
             visit.session.name = act.by or ""
         if taken.held:
             self._page.acknowledged()
-        elif act.request not in {None, taken.alert.request}:
+        elif _is_stale(act, taken.alert):
             return self._anew(request, visit, taken.alert)
         elif not _said_before(taken, act):
             return self._second(request, visit, taken.alert)
@@ -141,6 +143,11 @@ def _sends_to(move: Move, alert: Alert, back: str) -> str:
         return _SENDS_TO.get(move, "/#seen")
     where = "" if at is None else f"{at}&"
     return f"/?{where}done={alert.alert_id}"
+
+
+def _is_stale(act: Act, alert: Alert) -> bool:
+    """Tell whether somebody answers an asking that is over."""
+    return act.request not in {None, alert.request}
 
 
 def _said_before(taken: Taken, act: Act) -> bool:
