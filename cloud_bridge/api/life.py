@@ -120,10 +120,8 @@ class Life:
             visit.session.name = act.by or ""
         if taken.held:
             self._page.acknowledged()
-        elif _is_stale(act, taken.alert):
-            return self._anew(request, visit, taken.alert)
-        elif not _said_before(taken, act):
-            return self._second(request, visit, taken.alert)
+        elif _is_stale(act, taken.alert) or not _said_before(taken, act):
+            return self._second(request, visit, act, taken.alert)
         return RedirectResponse(_sends_to(act.move, found, back), status_code=303)
 
     def _anew(self, request: HttpRequest, visit: Visit, alert: Alert) -> Response:
@@ -131,7 +129,9 @@ class Life:
         again = alert.alert_id
         return self._room.render(request, "message.html", visit, 409, text=sentence, again=again)
 
-    def _second(self, request: HttpRequest, visit: Visit, alert: Alert) -> Response:
+    def _second(self, request: HttpRequest, visit: Visit, act: Act, alert: Alert) -> Response:
+        if _is_stale(act, alert):
+            return self._anew(request, visit, alert)
         sentence = first_one(alert, self._room.words(request), self._page.zone)
         return self._room.render(request, "message.html", visit, 409, text=sentence)
 

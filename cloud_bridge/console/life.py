@@ -148,7 +148,12 @@ def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
 def repeats(alert: Alert, words: Language, zone: dt.tzinfo) -> tuple[str, ...]:
     """Return the episodes that an item tells of beside the one it speaks of first, the newest on top."""
     others = [one.finding for one in reversed(alert.episodes) if one.finding is not alert.lead]
-    return tuple(f"{words.moment(f.since, zone)}: {say(f, words.tag, 'reason')}" for f in others)
+    return tuple(
+        words.say(
+            "{when}: {reason}", when=words.moment(one.since, zone), reason=say(one, words.tag, "reason")
+        )
+        for one in others
+    )
 
 
 def outcome_of(alert: Alert, words: Language) -> str:
