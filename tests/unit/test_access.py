@@ -169,12 +169,12 @@ def test_the_page_about_access_is_what_the_policies_say() -> None:
 # --- many at once ---
 
 NAMED = """
-@id("not-person-3")
-forbid (principal, action == Action::"read", resource) when { resource.name == "person-3" };
+@id("not-person-8")
+forbid (principal, action == Action::"read", resource) when { resource.name == "person-8" };
 """
 BY_SCOPE = """
-@id("not-person-3")
-forbid (principal, action == Action::"read", resource == Patient::"person-3");
+@id("not-person-8")
+forbid (principal, action == Action::"read", resource == Patient::"person-8");
 """
 
 
