@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check storm fuzz api-check bench docs lock clean
+.PHONY: help demo test test-vm check storm storm-alarms fuzz api-check bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,6 +27,9 @@ check: $(STAMPS)/venv ## Lint, types, import directions, shape, units, extras
 
 storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every process at every step of the path
 	@$(BIN)/virtual-home storm
+
+storm-alarms: $(STAMPS)/venv $(STAMPS)/fhir-server ## 5000 people alarm at once (PATIENTS=n: so many)
+	@PATIENTS=$(or $(PATIENTS),5000) $(BIN)/python -m pytest tests/bench/bench_alarms.py --quiet -s -o python_files="bench_*.py" -o timeout=1800 -o faulthandler_timeout=1800
 
 fuzz: $(STAMPS)/venv ## Ten million damaged packets through every decoder (COUNT=n: so many)
 	@$(BIN)/python -m tests.fuzz.decoders $(if $(COUNT),--count $(COUNT))

@@ -15,6 +15,7 @@ What is found while an item of the same problem is live begins as folded: see `c
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -82,6 +83,7 @@ MAX_NOTE: Final = 500
 GIVEN_BACK: Final = "given back in the hospital's system"
 """The note of what somebody refused or cancelled there."""
 
+_REQUEST: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
 _WORK: Final = frozenset({Actor.PERSON, Actor.HOSPITAL})
 MAY: Final[dict[Move, frozenset[Actor]]] = {
     Move.ACKNOWLEDGE: _WORK,
@@ -134,6 +136,16 @@ class Request(NamedTuple):
 
     reopened: int = 0
     escalation: int = 0
+
+    def __str__(self) -> str:
+        """Return it as work orders and forms carry it."""
+        return f"{self.reopened}.{self.escalation}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Request | None":
+        """Return what a work order or a form carries; None if it is none of ours."""
+        found = _REQUEST.fullmatch(text)
+        return None if found is None else cls(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, slots=True)

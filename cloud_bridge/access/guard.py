@@ -12,7 +12,7 @@ from cloud_bridge.access.model import ON_PATIENTS, Account, Action, Answer, Data
 SAME_READ: Final = dt.timedelta(minutes=10)
 """A page renews itself: what one account reads again of one patient within this time is one read."""
 
-
+_LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _Look = tuple[str, Action, str, DataType | None, bool, bool]
 
 
@@ -44,6 +44,7 @@ class Guard:
     store: AccessStore
     clock: Callable[[], dt.datetime]
     _reads: dict[_Look, dt.datetime] = field(default_factory=dict)
+    _pruned: dt.datetime = _LONG_AGO
 
     def allows(  # noqa: PLR0913 - all that a decision depends on
         self,
@@ -94,10 +95,15 @@ class Guard:
 
     def _lately(self, question: Question, now: dt.datetime) -> bool:
         """Tell whether this look is on record already, and remember it."""
-        self._reads = {key: at for key, at in self._reads.items() if now - at < SAME_READ}
+        if now - self._pruned >= SAME_READ:
+            # A copy first: other requests write meanwhile.
+            self._reads = {key: at for key, at in list(self._reads.items()) if now - at < SAME_READ}
+            self._pruned = now
         patient = question.subject.patient if question.subject is not None else ""
         how = (question.glass_broken, question.by_token)
         key = (question.account.name, question.action, patient, question.data, *how)
-        known = key in self._reads
-        self._reads.setdefault(key, now)
-        return known
+        before = self._reads.get(key)
+        if before is not None and now - before < SAME_READ:
+            return True
+        self._reads[key] = now
+        return False

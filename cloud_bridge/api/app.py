@@ -105,7 +105,7 @@ class _Desk:
         at = turned("&".join(f"{k}={v}" for k, v in request.query_params.items() if k in _PLACE))
         moved = _uuid(request.query_params.get("done", ""))
         shown = await run_in_threadpool(
-            inbox, page.record, words, page.zone, page.clock(), visit.sight, at, moved
+            inbox, page.record, words, page.zone, page.clock(), visit.sight, at, moved, page.people
         )
         return self._room.render(
             request, "inbox.html", visit, inbox=shown, session=visit.session, paper=_PAPER

@@ -20,6 +20,7 @@ from cloud_bridge.api.v1.problem import ApiError, Kind
 from cloud_bridge.api.v1.problem import answer as problem
 from cloud_bridge.console.inbox import Record
 from cloud_bridge.console.language import LANGUAGES, Language, chosen
+from cloud_bridge.console.pages import PEOPLE
 from cloud_bridge.console.people import ROLES, Accounts
 from wire_format.errors import Misconfigured
 
@@ -49,7 +50,8 @@ class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
     With `accounts` people sign in and policies decide; without, whoever has a link sees everything. A wrong
-    sign-in is answered after `wrong_takes_s` at the earliest. `policies` None: those that are installed.
+    sign-in is answered after `wrong_takes_s` at the earliest. `policies` None: those that are installed. The
+    inbox has `people` on a page.
     """
 
     record: Record
@@ -61,6 +63,7 @@ class Page:
     accounts: Accounts | None = None
     wrong_takes_s: float = 0.5
     policies: str | None = None
+    people: int = PEOPLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """One alert as FHIR work: DetectedIssue, Task for the nurse, copies to physician and patient. Pure."""
 
-import re
 from typing import Any, Final
 
 from cloud_bridge.alerts import AlertState, Outcome, Request
@@ -34,7 +33,6 @@ _PERFORMERS: Final = {
     CareRole.PHYSICIAN: concept(coding(SNOMED, "309343006", "Physician")),
     CareRole.ORGANIZATION: {"text": "organization"},
 }
-_REQUEST: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
 _NOT_BEGUN: Final = frozenset({"draft", "requested", "received", "ready"})
 _TAKEN: Final = frozenset({"accepted", "on-hold"})
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
@@ -130,8 +128,7 @@ def request_of(task: Resource) -> Request:
     """Return which asking a work order is: the first one says nothing of it."""
     for one in task.get("input", []):
         if one.get("type", {}).get("text") == "request":
-            found = _REQUEST.fullmatch(str(one.get("valueString")))
-            return Request() if found is None else Request(int(found[1]), int(found[2]))
+            return Request.parse(str(one.get("valueString"))) or Request()
     return Request()
 
 
@@ -154,8 +151,8 @@ def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     gone = alert.state is AlertState.WITHDRAWN and told is not Standing.RESOLVED
     standing = "withdrawn" if gone else told.value
     read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
-    number = "{}.{}".format(*alert.request)
-    request = [{"type": {"text": "request"}, "valueString": number}] if alert.request != Request() else []
+    number = {"type": {"text": "request"}, "valueString": str(alert.request)}
+    request = [number] if alert.request != Request() else []
     return {
         "priority": PRIORITIES[alert.urgency],
         "businessStatus": {"text": standing},

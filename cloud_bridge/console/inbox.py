@@ -13,7 +13,7 @@ from cloud_bridge.alerts import Act, Alert, AlertState
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
 from cloud_bridge.console.life import SEVERITIES, STATES, PastRecord, Steps, repeats, steps
-from cloud_bridge.console.pages import Pages, Turned, page
+from cloud_bridge.console.pages import PEOPLE, Pages, Turned, page
 from cloud_bridge.console.people import KINDS
 from cloud_bridge.duty import Duty
 from cloud_bridge.orders import reason_line
@@ -192,6 +192,7 @@ def inbox(  # noqa: PLR0913, PLR0917 - what a page depends on
     sight: Sight,
     at: Turned | None = None,
     moved: UUID | None = None,
+    size: int = PEOPLE,
 ) -> Inbox:
     """Return a page as `sight` shows it: people who wait first, the most urgent of them on top.
 
@@ -199,7 +200,7 @@ def inbox(  # noqa: PLR0913, PLR0917 - what a page depends on
     """
     desk = _Desk(record, words, zone, now, sight)
     queue = desk.visible(record.queue())
-    turned = page(queue, at)
+    turned = page(queue, at, size)
     opened = [one for one in sight.opened if sight.sees(Action.READ, one, DataType.ALERTS)]
     people: dict[str, list[Alert]] = {one.subject: [] for one in turned.people}
     for alert in record.live_of([*people, *opened]):

@@ -86,12 +86,16 @@ class PastRecord(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a card offers of an item: which buttons, and in which words who has it now."""
+    """What a card offers of an item: which buttons, and in which words who has it now.
+
+    `request` is the asking that it shows: a form answers that one and no later one.
+    """
 
     acknowledge: bool
     begin: bool
     outcomes: tuple[tuple[str, str], ...]
     next_role: str | None
+    request: str
     asked: str | None
     works: str | None
 
@@ -133,6 +137,7 @@ def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
         begin=alert.state in {AlertState.OPEN, AlertState.ACKNOWLEDGED},
         outcomes=tuple((o.value, words.say(OUTCOME_WORDS[o])) for o in OUTCOMES[alert.finding.queue]),
         next_role=None if further is None else words.say(ASKED[further]),
+        request=str(alert.request),
         asked=asked if alert.escalation else None,
         works=words.say("{name} works on it, since {when}.", name=alert.moved_by, when=when)
         if begun
@@ -143,7 +148,12 @@ def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
 def repeats(alert: Alert, words: Language, zone: dt.tzinfo) -> tuple[str, ...]:
     """Return the episodes that an item tells of beside the one it speaks of first, the newest on top."""
     others = [one.finding for one in reversed(alert.episodes) if one.finding is not alert.lead]
-    return tuple(f"{words.moment(f.since, zone)}: {say(f, words.tag, 'reason')}" for f in others)
+    return tuple(
+        words.say(
+            "{when}: {reason}", when=words.moment(one.since, zone), reason=say(one, words.tag, "reason")
+        )
+        for one in others
+    )
 
 
 def outcome_of(alert: Alert, words: Language) -> str:
@@ -165,6 +175,16 @@ def first_one(alert: Alert, words: Language, zone: dt.tzinfo) -> str:
         name=alert.moved_by,
         when=when,
         state=state,
+    )
+
+
+def asked_anew(alert: Alert, words: Language) -> str:
+    """Return what somebody is told who answered an asking that is over."""
+    role = words.say(ASKED[care_of(alert.finding).role(alert.escalation)])
+    return words.say(
+        "Nothing was changed: since this page was opened something happened, and the item asks anew "
+        "({role}). Look at it again first.",
+        role=role,
     )
 
 

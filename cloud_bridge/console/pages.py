@@ -71,14 +71,15 @@ def page(queue: Sequence[Place], at: Turned | None, size: int = PEOPLE) -> Pages
     begins = 0 if at is None else bisect_right(keys, at.after)
     if at is not None and begins >= len(keys):
         begins, at = max(0, len(keys) - size), None
-    ends, number = min(begins + size, len(keys)), begins // size + 1
+    # Who came or left since shifts the count of people above, not the page: the nearest number is its own.
+    ends, above = min(begins + size, len(keys)), max(round(begins / size), min(begins, 1))
     return Pages(
         people=tuple(one for _, one in ordered[begins:ends]),
         first=begins + 1,
         last=ends,
         total=len(keys),
-        number=number,
-        of=number + -(-(len(keys) - ends) // size),
+        number=above + 1,
+        of=above + 1 + -(-(len(keys) - ends) // size),
         came=0 if at is None else max(0, begins - at.above),
         here="" if begins == 0 else str(at or _behind(keys, begins)),
         # Near the beginning it is the first page itself: whoever came in meanwhile stands there.

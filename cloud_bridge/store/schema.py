@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    text,
 )
 from sqlalchemy.engine import Dialect
 
@@ -306,7 +307,14 @@ delivery = Table(
     Column("held_to", Text),
     Column("held_of", String(64)),
     Column("held_data", String(32)),
-    Index("delivery_next", "dead", "next_attempt_at"),
+    Index(  # what is claimed next, in order; what is delivered is not in it
+        "delivery_waiting",
+        "rank",
+        "created_at",
+        "next_attempt_at",
+        sqlite_where=text("dead = 0 AND delivered < wanted"),
+        postgresql_where=text("NOT dead AND delivered < wanted"),
+    ),
     Index("delivery_held", "held_of"),
 )
 

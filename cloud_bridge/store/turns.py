@@ -16,6 +16,11 @@ class Turns:
         self._waiting: deque[threading.Event] = deque()
         self._taken = False
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def take(self, timeout_s: float) -> bool:
         """Wait for the turn; False if it did not come in time."""
         with self._mutex:

@@ -22,6 +22,7 @@ from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.alerts import Outcome
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.page_links import PageLinks
+from tests.doubles.alarm_storm import alarming, enrolled
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.page_visitor import PASSWORD, ZONE, credentials, fill
 from virtual_home.processes import free_port
@@ -311,6 +312,28 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_fails(page: Open) -> None:
     assert all(name.startswith(page.address) for name in loaded)
     errors = [line for line in page.browser.get_log("browser") if line["level"] == "SEVERE"]
     assert [line for line in errors if "favicon" not in line["message"]] == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+def test_pages_are_turned_by_keyboard_alone(page: Open, language: str) -> None:
+    page.desk.store.intake.accept_all(alarming(enrolled(page.desk, 50)), page.desk.now)
+    while page.desk.ingest.drain():
+        pass
+    page.browser.get(f"{page.address}/?lang={language}")
+    assert "53" in page.browser.title
+    for rel, number in (("next", 2), ("prev", 1)):
+        for _ in range(30):
+            page.focused().send_keys(Keys.TAB)
+            if page.focused().get_attribute("rel") == rel:
+                break
+        assert page.focused().value_of_css_property("outline-style") != "none"
+        assert page.focused().rect["height"] >= 44
+        page.focused().send_keys(Keys.ENTER)
+        said = {"en": f"page {number} of 2", "zh-Hans": f"第 {number} 页，共 2 页"}[language]  # noqa: RUF001 - Chinese
+        page.until_said(said)
+        assert "53" in page.browser.title
+    page.browser.set_window_size(*PHONE)
+    _legible(page)
 
 
 def test_severity_is_said_in_words_and_shape(page: Open) -> None:

@@ -30,6 +30,7 @@ from virtual_home.hospital import Desk
 from virtual_home.servers import fhir_server
 from wire_format.identity import device_id
 
+LOOKS_S = 0.5
 NEXT = re.compile(r'rel="next" href="([^"]+)"')
 TITLE = re.compile(r"<h3[^>]*>Patient (\d+)")
 
@@ -160,6 +161,8 @@ async def _run(one: Storm, connector: FhirR4Connector, longest_s: float) -> None
 
 
 async def _until(so: Callable[[], bool], longest_s: float) -> None:
-    async with asyncio.timeout(longest_s):
-        while not await asyncio.to_thread(so):
-            await asyncio.sleep(0.5)
+    for _ in range(int(longest_s / LOOKS_S)):
+        if await asyncio.to_thread(so):
+            return
+        await asyncio.sleep(LOOKS_S)
+    raise TimeoutError(f"not within {longest_s:g} s")

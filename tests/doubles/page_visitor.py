@@ -18,6 +18,7 @@ from cloud_bridge.api.app import create_app
 from cloud_bridge.api.room import Page
 from cloud_bridge.api.v1.door import PER_MINUTE, Programs
 from cloud_bridge.api.v1.streams import Streams
+from cloud_bridge.console.pages import PEOPLE
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
@@ -116,6 +117,7 @@ class Visitor:
         zone: dt.tzinfo = ZONE,
         per_minute: int = PER_MINUTE,
         policies: str | None = None,
+        people: int = PEOPLE,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -132,6 +134,7 @@ class Visitor:
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
             policies=policies,
+            people=people,
         )
         self.app = create_app(page, programs(self.desk, per_minute=per_minute))
         self.http = httpx.AsyncClient(
@@ -202,6 +205,7 @@ async def visitor(
     zone: dt.tzinfo = ZONE,
     per_minute: int = PER_MINUTE,
     policies: str | None = None,
+    people: int = PEOPLE,
 ) -> AsyncIterator[Visitor]:
     one = Visitor(
         folder,
@@ -212,6 +216,7 @@ async def visitor(
         zone=zone,
         per_minute=per_minute,
         policies=policies,
+        people=people,
     )
     try:
         yield one

@@ -117,7 +117,18 @@ def test_a_consent_holds_for_its_time(desk: BridgeDesk) -> None:
         valid_from=desk.now + hour,
         valid_until=desk.now + 2 * hour,
     )
-    held = [desk.store.access.subject("patient-1", desk.now + n * hour / 2).consented for n in range(5)]
+    moments = [desk.now + n * hour / 2 for n in range(5)]
+    held = [desk.store.access.subject("patient-1", at).consented for at in moments]
+    # Of many at once it is the same as of each.
+    consent(desk, DataType.GLUCOSE)
+    desk.store.access.withdraw_consent(
+        "patient-1", "nurse", DataType.GLUCOSE, by="p-1", now=desk.now + hour / 3
+    )
+    consent(desk, DataType.BODY, to="organization:1")
+    for at in (desk.now - hour, *moments):
+        together = desk.store.access.subjects(["patient-2", "patient-1", "nobody"], at)
+        assert together == {one: desk.store.access.subject(one, at) for one in together}
+        assert len(together) == 3
     assert [bool(one) for one in held] == [False, False, True, True, False]
 
 

@@ -103,6 +103,19 @@ def test_alerts_come_before_readings_and_a_row_is_claimed_once(desk: BridgeDesk)
     assert claim(desk) == []
 
 
+def test_what_is_severe_goes_first_whenever_it_came(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    desk.receive(home, home.seal(told(blood_pressure("84", "52", minutes=-15))))
+    desk.wake(desk.now + 3 * SECOND)
+    assert [a.finding.rule for a in desk.store.alerts.open_alerts()] == ["BP-LOW"]
+    desk.now += SECOND
+    desk.receive(home, home.seal(told(blood_pressure("192", "124", minutes=20), "p-2")))
+    claimed = desk.store.deliveries.claim_deliveries(desk.now, 9)
+    alerts = [desk.store.alerts.alert(c.key.subject) for c in claimed if c.key.kind == "alert"]
+    assert [a.finding.rule for a in alerts if a is not None] == ["BP-SEVERE", "BP-LOW"]
+    assert [c.key.kind for c in claimed] == ["alert", "alert", "reading", "reading"]
+
+
 def test_two_workers_never_claim_the_same_row(desk: BridgeDesk) -> None:
     home = SealingHome()
     for minute in range(20):

@@ -1,6 +1,7 @@
 """Who may do what: the whole matrix, and every way in which a decision can fail."""
 
 import itertools
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,58 @@ def test_the_page_about_access_is_what_the_policies_say() -> None:
     page = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
     assert page == document(ENGINE), "run: .venv/bin/python -m cloud_bridge.access.matrix > docs/access.md"
     assert set(ON_PATIENTS) | set(SITE) == set(Action)
+
+
+# --- many at once ---
+
+NAMED = """
+@id("not-person-8")
+forbid (principal, action == Action::"read", resource) when { resource.name == "person-8" };
+"""
+BY_SCOPE = """
+@id("not-person-8")
+forbid (principal, action == Action::"read", resource == Patient::"person-8");
+"""
+
+
+def people(count: int = 12) -> list[Subject]:
+    teams = ({"nurse-1"}, {"nurse-2"})
+    consents = (set(), {"nurse:alerts"}, {"patient:alerts", "delegate:alerts"})
+    return [
+        Subject(f"person-{n}", frozenset(teams[n % 2]), frozenset({"ward"}), frozenset(consents[n // 2 % 3]))
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("more", ["", NAMED, BY_SCOPE], ids=["as they are", "one is named", "by scope"])
+@pytest.mark.parametrize("role", [Role.NURSE, Role.PATIENT, Role.DELEGATE, Role.AUDITOR])
+def test_many_questions_have_the_answers_of_each(role: Role, more: str) -> None:
+    packaged = (files("cloud_bridge.access") / "policies.cedar").read_text(encoding="utf-8")
+    engine = Engine(packaged + more)
+    one = Account("nurse-1", role, "elsewhere", patients=frozenset({"person-3", "person-4"}))
+    asked = [
+        Question(one, action, subject, DataType.ALERTS, "", second_factor=True, glass_broken=broken)
+        for subject in people()
+        for action in (Action.READ, Action.ACKNOWLEDGE)
+        for broken in (False, True)
+    ] + [Question(one, Action.TRIAGE, second_factor=True), Question(one, Action.READ)]
+    answers = engine.decide_all(asked)
+    assert answers == [engine.decide(question) for question in asked]
+    if role is Role.NURSE:
+        assert len({answer.allowed for answer in answers}) == 2
+
+
+class Counting(Engine):
+    """Says how often it decided."""
+
+    decided = 0
+
+    def decide(self, question: Question) -> Answer:
+        self.decided += 1
+        return super().decide(question)
+
+
+def test_what_cannot_be_told_apart_is_decided_once() -> None:
+    engine, nurse = Counting(), Account("nurse-1", Role.NURSE, "ward")
+    engine.decide_all([Question(nurse, Action.READ, one, DataType.ALERTS) for one in people(600)])
+    assert engine.decided == 6

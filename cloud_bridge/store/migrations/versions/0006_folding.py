@@ -1,7 +1,7 @@
 """Folding: which item tells of what is folded, and the order in which items are shown and delivered."""
 
 from alembic import op
-from sqlalchemy import Column, Integer, Uuid
+from sqlalchemy import Column, Integer, Uuid, text
 
 revision = "0006"
 down_revision = "0005"
@@ -18,6 +18,14 @@ def upgrade() -> None:
     op.create_index("alert_folded", "alert", ["folded_into"])
     op.execute(f"UPDATE alert SET rank = {_RANK} WHERE NOT late")  # noqa: S608 - of constants
     op.add_column("delivery", Column("rank", Integer, nullable=False, server_default="3"))
+    op.drop_index("delivery_next", "delivery")
+    op.create_index(
+        "delivery_waiting",
+        "delivery",
+        ["rank", "created_at", "next_attempt_at"],
+        sqlite_where=text("dead = 0 AND delivered < wanted"),
+        postgresql_where=text("NOT dead AND delivered < wanted"),
+    )
     of_alert = "(SELECT alert.rank FROM alert WHERE alert.id = delivery.subject)"
     op.execute(f"UPDATE delivery SET rank = {of_alert} WHERE kind = 'alert'")  # noqa: S608 - of constants
 
