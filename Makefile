@@ -40,8 +40,11 @@ api-check: $(STAMPS)/venv ## Made-up requests against the served interface for f
 bench: $(STAMPS)/venv $(STAMPS)/bench $(STAMPS)/debian-demo ## Measure speed and memory
 	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"
 
-docs: $(STAMPS)/venv ## Write docs/supported_devices.md from the profiles
+docs: $(STAMPS)/venv ## Write the pages that are made from profiles, topics, routes and policies
 	@$(BIN)/python scripts/supported_devices.py
+	@$(BIN)/python scripts/asyncapi.py
+	@$(BIN)/python -m cloud_bridge.api.v1.document > docs/openapi.json
+	@$(BIN)/python -m cloud_bridge.access.matrix > docs/access.md
 
 lock: $(STAMPS)/venv ## Renew the locks
 	@scripts/lock.sh

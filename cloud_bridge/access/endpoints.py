@@ -22,7 +22,10 @@ class No(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """One question that a path asks, of each of some kinds of data (none: of none)."""
+    """One question that a path asks, of each of some kinds of data (none: of none).
+
+    `part` says of what alone it is asked, where a path asks of more than one thing.
+    """
 
     action: Action
     kinds: tuple[DataType, ...] = ()
@@ -30,17 +33,29 @@ class Asks:
     part: str = ""
 
 
+EVIDENCE: Final = "evidence"
+UNKNOWN: Final = "somebody unknown"
+EQUIPMENT: Final = "equipment"
+
+
 _ALERTS: Final = (DataType.ALERTS,)
 _OF_READINGS: Final = tuple(dict.fromkeys(DATA_OF.values()))
-_MOVE: Final = (Asks(Action.ACKNOWLEDGE, _ALERTS),)
+_MOVE: Final = (Asks(Action.ACKNOWLEDGE, _ALERTS), Asks(Action.TRIAGE, part=UNKNOWN))
+_LISTED: Final = (
+    Asks(Action.READ, _ALERTS, No.LEAVES_OUT),
+    Asks(Action.TRIAGE, (), No.LEAVES_OUT, UNKNOWN),
+    Asks(Action.SEE_DEVICES, (), No.LEAVES_OUT, EQUIPMENT),
+)
 
 ENDPOINTS: Final[Mapping[tuple[str, str], tuple[Asks, ...]]] = {
     ("GET", "/me"): (Asks(Action.USE_API),),
     ("GET", "/programmes"): (Asks(Action.USE_API),),
-    ("GET", "/alerts"): (Asks(Action.READ, _ALERTS, No.LEAVES_OUT),),
+    ("GET", "/alerts"): _LISTED,
     ("GET", "/alerts/{alert_id}"): (
         Asks(Action.READ, _ALERTS),
-        Asks(Action.READ, _OF_READINGS, No.LEAVES_OUT, "evidence"),
+        Asks(Action.READ, _OF_READINGS, No.LEAVES_OUT, EVIDENCE),
+        Asks(Action.TRIAGE, part=UNKNOWN),
+        Asks(Action.SEE_DEVICES, part=EQUIPMENT),
     ),
     ("POST", "/alerts/{alert_id}/acknowledge"): _MOVE,
     ("POST", "/alerts/{alert_id}/begin"): _MOVE,
@@ -54,5 +69,5 @@ ENDPOINTS: Final[Mapping[tuple[str, str], tuple[Asks, ...]]] = {
     ("GET", "/dead-letters"): (Asks(Action.RETRY_DELIVERY),),
     ("POST", "/dead-letters/retry"): (Asks(Action.RETRY_DELIVERY),),
     ("GET", "/audit"): (Asks(Action.READ_AUDIT),),
-    ("GET", "/events"): (Asks(Action.READ, _ALERTS, No.LEAVES_OUT),),
+    ("GET", "/events"): _LISTED,
 }

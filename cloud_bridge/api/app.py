@@ -42,10 +42,11 @@ def create_app(page: Page, programs: Programs | None = None) -> FastAPI:
     """
     app = FastAPI(title="Kiteline inbox", docs_url=None, redoc_url=None, openapi_url=None)
     room = Room(page)
-    desk = _Desk(room)
+    desk = _Desk(room, programs)
     app.middleware("http")(room.guard)
     app.get("/health")(desk.health)
     app.get("/page.css")(desk.style)
+    app.get("/inbox.js")(desk.script)
     app.get("/enter")(desk.enter)
     app.get("/")(desk.show)
     Life(room).register(app)
@@ -70,10 +71,13 @@ def _uuid(text: str) -> UUID | None:
 class _Desk:
     """The routes of the inbox. Store calls run in threads: they are blocking SQL."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, programs: Programs | None) -> None:
         self._room = room
         self._page = room.page
-        self._css = (files("cloud_bridge.console") / "page.css").read_text(encoding="utf-8")
+        self._programs = programs if room.page.accounts is not None else None
+        folder = files("cloud_bridge.console")
+        self._css = (folder / "page.css").read_text(encoding="utf-8")
+        self._script = (folder / "inbox.js").read_text(encoding="utf-8")
 
     async def health(self) -> JSONResponse:
         """Say that it serves, and nothing else."""
@@ -82,6 +86,16 @@ class _Desk:
     async def style(self) -> Response:
         """Return the style sheet."""
         return Response(self._css, media_type="text/css")
+
+    async def script(self) -> Response:
+        """Return the inbox's own script."""
+        return Response(self._script, media_type="text/javascript")
+
+    async def _position(self) -> int | None:
+        """Return from where on the page is told of changes; None where it renews itself."""
+        if self._programs is None:
+            return None
+        return await run_in_threadpool(self._programs.listings.position)
 
     async def enter(self, request: Request, token: str = "") -> Response:
         """Exchange a link for a session; a link works once, and not at all where people have accounts."""
@@ -102,13 +116,14 @@ class _Desk:
         if visit is None:
             return self._room.outside(request)
         page, words = self._page, self._room.words(request)
+        live = await self._position()  # before the page is made: what changes meanwhile is told
         at = turned("&".join(f"{k}={v}" for k, v in request.query_params.items() if k in _PLACE))
         moved = _uuid(request.query_params.get("done", ""))
         shown = await run_in_threadpool(
             inbox, page.record, words, page.zone, page.clock(), visit.sight, at, moved, page.people
         )
         return self._room.render(
-            request, "inbox.html", visit, inbox=shown, session=visit.session, paper=_PAPER
+            request, "inbox.html", visit, inbox=shown, session=visit.session, paper=_PAPER, live=live
         )
 
     async def retry(

@@ -30,11 +30,13 @@ RENEWS: Final = "renews"
 PROGRAMS: Final = "/api/v1"
 """Where programs ask; pages are everywhere else."""
 _PAGES: Final = frozenset({"/", "/sign-in", "/audit", "/mine", "/resolved"})
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+_WITH_SCRIPT: Final = f"{_POLICY}; script-src 'self'; connect-src 'self'"
+"""Only where people sign in: there the inbox has a script of our own, which hears of changes."""
 _HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not "no-referrer": with that, browsers send our own forms as from "null".
@@ -102,7 +104,8 @@ class Room:
             )
         else:
             answer = await call_next(request)
-        answer.headers.update(_HEADERS)
+        policy = _POLICY if self.page.accounts is None else _WITH_SCRIPT
+        answer.headers.update({**_HEADERS, "Content-Security-Policy": policy})
         return answer
 
     def sight(self, account: Account, token: str) -> Sight:

@@ -39,6 +39,7 @@ def said(one: Visitor) -> list[tuple[str, Action, str | None, DataType | None, b
 PUBLIC = {
     ("GET", "/health"),
     ("GET", "/page.css"),
+    ("GET", "/inbox.js"),
     ("GET", "/enter"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),

@@ -4,10 +4,12 @@ Each cursor says a place in a fixed order; every text of its form is a place, so
 """
 
 import datetime as dt
+import re
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from cloud_bridge.access.model import Action
 from cloud_bridge.alerts import MAX_NOTE, AlertState, Outcome
@@ -21,6 +23,7 @@ USUAL: Final = 50
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST: Final = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 _LAST: Final = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
+_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 _TICK: Final = dt.timedelta(microseconds=1)
 _ID: Final = "[0-9a-f]{32}"
 _AT: Final = "-?[0-9]{1,18}"
@@ -38,7 +41,14 @@ def _to_utc(value: dt.datetime) -> dt.datetime:
         return _FIRST if value.year == 1 else _LAST
 
 
-When = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+def _rfc3339(value: object) -> object:
+    """Refuse what pydantic would also take for a moment, as seconds since 1970."""
+    if isinstance(value, str) and not _MOMENT.match(value):
+        raise PydanticCustomError("datetime_parsing", "no moment of RFC 3339")
+    return value
+
+
+When = Annotated[AwareDatetime, AfterValidator(_to_utc), BeforeValidator(_rfc3339)]
 PatientName = Annotated[str, Field(pattern=_NAME, examples=["patient-1"])]
 
 
@@ -87,7 +97,7 @@ class DeadLetterQuery(Listed):
 
     cursor: str | None = Field(
         default=None,
-        pattern=rf"^{_AT}-[a-z]{{1,16}}-{_ID}-[A-Za-z0-9_\-]{{1,64}}$",
+        pattern=rf"^{_AT}-[a-z]{{1,16}}-{_ID}-[!-~]{{1,64}}$",
         description="`next` of a page.",
     )
 
