@@ -1,6 +1,8 @@
 """The first visit after a discharge: the family doctor's Task, the nurse's when overdue, closed when made."""
 
+import asyncio
 import datetime as dt
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -9,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hl7.client import MLLPClient
 
 from cloud_bridge.access.model import DataType
 from cloud_bridge.alerts import AlertState
@@ -24,12 +27,16 @@ from cloud_bridge.store.base import Among
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.first_visits import visit_order
 from cloud_bridge.work_orders import WorkOrders
+from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.discharge_messages import a03
 from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, plan
+from tests.doubles.edge_readings import bridge_keys
 from virtual_home.hospital import Desk
-from virtual_home.servers import fhir_server
+from virtual_home.processes import Program, accepts, free_port
+from virtual_home.servers import broker, fhir_server
 
 HOUR = dt.timedelta(hours=1)
 CLINIC = "webhook:clinic"
@@ -282,3 +289,79 @@ def visit_again(desk: BridgeDesk, plan_id: UUID) -> VisitOrder:
         order = visit_order(connection, plan_id, "en")
     assert order is not None
     return order
+
+
+# --- the whole path, each part a process of its own ---
+
+
+def configured(folder: Path, base: str, broker_port: int, mllp_port: int) -> Path:
+    write_private(folder / "bridge.key", bridge_keys())
+    who = {"nurse": ("staff", "nurse-1"), "organization": ("organization", "ward-1")}
+    named = [
+        f'{name} = {{ system = "{BASE}/{kind}", value = "{value}" }}' for name, (kind, value) in who.items()
+    ]
+    lines = "\n".join(named)
+    (folder / "bridge.toml").write_text(f"""
+site = "ward"
+state = "{folder}"
+zone = "Asia/Shanghai"
+[keys]
+bridge = "{folder}/bridge.key"
+[broker]
+host = "127.0.0.1"
+port = {broker_port}
+[fhir]
+base_url = "{base}"
+test_data = true
+[mllp]
+port = {mllp_port}
+[discharge]
+patient_system = "{BASE}/patient"
+{lines}
+authorities = {{ HOSP = "{BASE}/patient", STAFF = "{BASE}/staff", VISITS = "{BASE}/stay" }}
+[[discharge.programme]]
+system = "I10"
+code = "I10"
+programme = "hypertension"
+""")
+    return folder / "bridge.toml"
+
+
+async def test_an_a03_over_the_wire_becomes_a_task_at_the_hospitals_server(tmp_path: Path) -> None:
+    (tmp_path / "bridge").mkdir()
+    mosquitto, broker_port = broker(tmp_path / "broker")
+    mllp_port = free_port()
+
+    async with hospital(tmp_path / "fhir") as (connector, staff):
+        base = str(connector._client.base_url).rstrip("/")  # noqa: SLF001 - where the server is
+        config = configured(tmp_path / "bridge", base, broker_port, mllp_port)
+        bridge = Program(
+            "bridge",
+            [sys.executable, "-m", "cloud_bridge.cli", "run", "--config", str(config)],
+            log=tmp_path / "bridge.log",
+            ready=lambda: accepts(mllp_port),
+        )
+        await mosquitto.start()
+        try:
+            await bridge.start()
+            now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+            home = (("20261124100000+0800", f"{now:%Y%m%d%H%M%S}+0000"),)
+            message = a03(made=now, changes=home)
+
+            def send() -> bytes:
+                with MLLPClient("127.0.0.1", mllp_port) as client:
+                    answer: bytes = client.send_message(message.decode())
+                    return answer
+
+            assert b"MSA|AA|A1" in await asyncio.to_thread(send)
+            for _ in range(200):
+                if tasks := await staff.find("Task"):
+                    break
+                await asyncio.sleep(0.05)
+            (task,) = [one for one in tasks if one["performerType"][0]["coding"][0]["code"] == "62247001"]
+            assert task["restriction"]["period"]["end"] == (now + 72 * HOUR).isoformat()
+        finally:
+            await bridge.stop()
+            await mosquitto.stop()
+        log = (tmp_path / "bridge.log").read_text()
+        assert not [word for word in ("doctor-7", "stay-1", "Essential") if word in log]
