@@ -172,6 +172,7 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
     if config.fhir is not None:
         orders = WorkOrders(
             store.alerts,
+            store.first_visits,
             connectors[FHIR],
             utc_now,
             interval_s=config.fhir.poll_s,

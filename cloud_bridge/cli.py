@@ -131,7 +131,7 @@ def status(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
 
 @app.command()
 def retry(
-    kind: Annotated[str, typer.Argument(help='"alert" or "reading".')],
+    kind: Annotated[str, typer.Argument(help='"alert", "reading", "visit" or "reminder".')],
     subject: Annotated[UUID, typer.Argument(help="As `status` prints it.")],
     destination: Annotated[str, typer.Argument(help="As `status` prints it.")],
     config: ConfigPath = configuration.DEFAULT_PATH,

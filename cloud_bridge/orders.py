@@ -1,13 +1,14 @@
 """What connectors are handed: an alert with its readings, and a sentence for each reader. Pure."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloud_bridge.alerts import Alert
-from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, CareContext, Copy, Gateway, ReadingOrder
 from cloud_bridge.duty import Duty
-from cloud_bridge.rules.base import Queue, Severity
-from cloud_bridge.rules.programme import care_of, common, say
+from cloud_bridge.rules.base import Finding, Queue, Severity
+from cloud_bridge.rules.care import CareRole
+from cloud_bridge.rules.programme import care_of, common, say, say_copy
 from cloud_bridge.silence_cause import Cause
 
 
@@ -40,6 +41,15 @@ def _patient_text(alert: Alert, language: str, duty: Duty, zone: dt.tzinfo) -> s
     return f"{text} {off_duty(language, duty.opens(at), zone, duty.emergency)}"
 
 
+def _copies(finding: Finding, care: CareContext, language: str, said: Mapping[str, str]) -> tuple[Copy, ...]:
+    """Return who is copied beside the physician, of those that this patient has."""
+    return tuple(
+        Copy(role, who, say_copy(finding, language, role.value, said))
+        for role in care_of(finding).copied
+        if role is not CareRole.PHYSICIAN and (who := care.of(role)) is not None
+    )
+
+
 def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
     alert: Alert,
     readings: Sequence[ReadingOrder],
@@ -58,7 +68,8 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
     """
     finding, reason = alert.told, reason_line(alert, staff_language, cause)
     clinical = finding.queue is Queue.CLINICAL
-    said = {"reason": reason}
+    said, named = {"reason": reason}, care_of(finding)
+    asked = care_of(alert.finding).role(alert.escalation)
     return AlertOrder(
         alert=alert,
         readings=tuple(readings),
@@ -66,9 +77,12 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
         gateway=gateway,
         reason=reason,
         work=say(finding, staff_language, "work") if clinical else None,
-        physician_text=say(finding, staff_language, "physician", said) if clinical else None,
+        physician_text=say_copy(finding, staff_language, "physician", said)
+        if clinical and CareRole.PHYSICIAN in named.copied
+        else None,
         patient_text=_patient_text(alert, care.language, duty, zone),
-        asked=care_of(alert.finding).role(alert.escalation),
+        asked=asked if care.of(asked) is not None else CareRole.ORGANIZATION,
+        copies=_copies(finding, care, staff_language, said) if clinical else (),
         patient_not_before=None
         if finding.severity is Severity.SEVERE
         else duty.quiet_until(alert.raised_at, zone),

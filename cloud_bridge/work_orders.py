@@ -34,11 +34,24 @@ class Alerts(Protocol):
         ...
 
 
+class Visits(Protocol):
+    """What reading back asks of the store about first visits."""
+
+    def delivered_visits(self) -> Sequence[UUID]:
+        """Return visits that nobody has finished, of which a destination has the Task."""
+        ...
+
+    def take_report(self, report: WorkReport, now: dt.datetime) -> bool:
+        """Note that a visit was made, or given back; False if that is no news."""
+        ...
+
+
 @dataclass(slots=True)
 class WorkOrders:
-    """The loop that asks one follow-up system what became of its work orders."""
+    """The loop that asks one follow-up system what became of its work orders, and of first visits."""
 
     alerts: Alerts
+    visits: Visits
     connector: Connector
     clock: Callable[[], dt.datetime]
     interval_s: float
@@ -61,13 +74,18 @@ class WorkOrders:
             await asyncio.sleep(self.interval_s)
 
     async def round(self) -> None:
-        """Ask once about every live alert that the system has."""
+        """Ask once about every live alert, and every open visit, that the system has."""
         live = await asyncio.to_thread(self.alerts.delivered_alerts)
-        if not live:
+        visits = await asyncio.to_thread(self.visits.delivered_visits)
+        if not live and not visits:
             return
-        for report in await self.connector.work_reports(live):
-            if await asyncio.to_thread(self._take, report):
+        for report in await self.connector.work_reports([*live, *visits]):
+            take = self._take_visit if report.alert_id in set(visits) else self._take
+            if await asyncio.to_thread(take, report):
                 self.on_acknowledged()
+
+    def _take_visit(self, report: WorkReport) -> bool:
+        return self.visits.take_report(report, self.clock())
 
     def _take(self, report: WorkReport) -> bool:
         """Make the move that a report says was made there; return whether it was news here."""

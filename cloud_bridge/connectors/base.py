@@ -38,6 +38,25 @@ class CareContext:
     family_organization: Identifier | None = None
     pharmacist: Identifier | None = None
 
+    def of(self, role: CareRole) -> Identifier | None:
+        """Return who has a role for this patient; None if nobody has."""
+        return {
+            CareRole.NURSE: self.nurse,
+            CareRole.PHYSICIAN: self.physician,
+            CareRole.ORGANIZATION: self.organization,
+            CareRole.FAMILY_DOCTOR: self.family_doctor,
+            CareRole.PHARMACIST: self.pharmacist,
+        }[role]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What somebody beside the physician is told, for their information."""
+
+    role: CareRole
+    to: Identifier
+    text: str
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -83,13 +102,12 @@ class AlertOrder:
     patient_text: str | None
     asked: CareRole = CareRole.NURSE
     patient_not_before: dt.datetime | None = None
+    copies: Sequence[Copy] = ()
 
     @property
     def owner(self) -> Identifier:
         """Who is asked."""
-        care = self.care
-        of = {CareRole.PHYSICIAN: care.physician, CareRole.ORGANIZATION: care.organization}
-        return of.get(self.asked, care.nurse)
+        return self.care.of(self.asked) or self.care.organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +170,7 @@ class WorkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkReport:
-    """The state of one alert's work order as read back, with who said so and when.
+    """The state of one alert's (or first visit's) work order as read back, with who said so and when.
 
     `outcome` is None where the system did not say what came of it; `request` is the asking that it answers,
     None where the system cannot tell: then it is taken to be the newest one.

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
+from cloud_bridge.rules.care import CareRole
 from wire_format.measurement import Absent, Meal, Specimen
 from wire_format.nomenclature import Quantity, Term, Unit
 
@@ -37,6 +38,9 @@ ISSUE: Final = "urn:kiteline:issue"
 TASK: Final = "urn:kiteline:task"
 OUTCOME: Final = "urn:kiteline:outcome"
 PHYSICIAN_COPY: Final = "urn:kiteline:copy"
+COPIES: Final = {
+    role: PHYSICIAN_COPY if role is CareRole.PHYSICIAN else f"{PHYSICIAN_COPY}:{role}" for role in CareRole
+}
 PATIENT_MESSAGE: Final = "urn:kiteline:patient-message"
 ENVELOPE: Final = "urn:kiteline:envelope"
 REMINDER: Final = "urn:kiteline:reminder"

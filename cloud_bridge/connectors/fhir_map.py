@@ -15,7 +15,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from cloud_bridge.alerts import AlertState
-from cloud_bridge.connectors.base import AlertOrder, Gateway, Identifier, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, Copy, Gateway, Identifier, ReadingOrder
 from cloud_bridge.connectors.fhir_codes import (
     ACT_REASON,
     ENVELOPE,
@@ -31,7 +31,7 @@ from cloud_bridge.connectors.fhir_work import (
     detected_issue,
     new_task,
     patient_message,
-    physician_copy,
+    staff_copy,
 )
 from cloud_bridge.rules.care import CareRole
 from wire_format.identity import derived_id
@@ -161,8 +161,15 @@ def _task(
 
 
 def _owner(order: AlertOrder) -> str:
-    kind = "Organization" if order.asked is CareRole.ORGANIZATION else "Practitioner"
-    return reference(kind, order.owner)
+    return _staff(order.asked, order.owner)
+
+
+def _staff(role: CareRole, who: Identifier) -> str:
+    return reference("Organization" if role is CareRole.ORGANIZATION else "Practitioner", who)
+
+
+def _to_physician(order: AlertOrder, text: str) -> Copy:
+    return Copy(CareRole.PHYSICIAN, order.care.physician, text)
 
 
 def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -> None:
@@ -170,13 +177,13 @@ def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -
     care = order.care
     patient = reference("Patient", care.patient)
     organization = reference("Organization", care.organization)
-    physician = reference("Practitioner", care.physician)
-    told = (order.physician_text, order.patient_text)
-    made = (
-        physician_copy(order, patient, physician, organization),
-        patient_message(order, patient, organization),
-    )
-    messages = [message for text, message in zip(told, made, strict=True) if text is not None]
+    copies = [] if order.physician_text is None else [_to_physician(order, order.physician_text)]
+    messages = [
+        staff_copy(order, one, patient, _staff(one.role, one.to), organization)
+        for one in (*copies, *order.copies)
+    ]
+    if order.patient_text is not None:
+        messages.append(patient_message(order, patient, organization))
     known = {_key(one): one for one in existing if "payload" in one}
     for message in messages:
         key = message["identifier"][0]

@@ -22,9 +22,9 @@ from cloud_bridge.connectors.base import (
     WorkState,
 )
 from cloud_bridge.connectors.fhir_codes import (
+    COPIES,
     MEASUREMENT,
     PATIENT_MESSAGE,
-    PHYSICIAN_COPY,
     TASK,
     Resource,
     identifier,
@@ -140,7 +140,8 @@ class FhirR4Connector(Connector):
         return alert_bundle(order, existing, test_data=self._test_data)
 
     async def _existing(self, alert: UUID, episode: UUID) -> list[Resource]:
-        messages = [token(identifier(system, str(episode))) for system in (PHYSICIAN_COPY, PATIENT_MESSAGE)]
+        systems = (*COPIES.values(), PATIENT_MESSAGE)
+        messages = [token(identifier(system, str(episode))) for system in systems]
         return [
             *await self._search("Task", [token(identifier(TASK, str(alert)))]),
             *await self._search("CommunicationRequest", messages),

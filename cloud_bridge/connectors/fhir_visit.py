@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from cloud_bridge.connectors.base import ReminderOrder, VisitOrder, VisitState
-from cloud_bridge.connectors.fhir_codes import REMINDER, SNOMED, TASK, Resource, coding, concept, identifier
+from cloud_bridge.connectors.fhir_codes import REMINDER, TASK, Resource, coding, concept, identifier
 from cloud_bridge.connectors.fhir_map import Bundle, reference
+from cloud_bridge.connectors.fhir_work import FAMILY_DOCTOR
 from wire_format.identity import derived_id
 
-FAMILY_DOCTOR: Final = concept(coding(SNOMED, "62247001", "Family medicine specialist"))
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 
 

@@ -3,13 +3,13 @@
 from typing import Any, Final
 
 from cloud_bridge.alerts import AlertState, Outcome, Request
-from cloud_bridge.connectors.base import AlertOrder
+from cloud_bridge.connectors.base import AlertOrder, Copy
 from cloud_bridge.connectors.fhir_codes import (
     ALERT,
+    COPIES,
     ISSUE,
     OUTCOME,
     PATIENT_MESSAGE,
-    PHYSICIAN_COPY,
     RULE,
     SNOMED,
     TASK,
@@ -28,10 +28,13 @@ _ISSUE_STATUS: Final = {
     Standing.DOWNGRADED: "amended",
     Standing.RESOLVED: "final",
 }
+FAMILY_DOCTOR: Final = concept(coding(SNOMED, "62247001", "Family medicine specialist"))
 _PERFORMERS: Final = {
     CareRole.NURSE: concept(coding(SNOMED, "106292003", "Professional nurse")),
     CareRole.PHYSICIAN: concept(coding(SNOMED, "309343006", "Physician")),
     CareRole.ORGANIZATION: {"text": "organization"},
+    CareRole.FAMILY_DOCTOR: FAMILY_DOCTOR,
+    CareRole.PHARMACIST: concept(coding(SNOMED, "46255001", "Pharmacist")),
 }
 _NOT_BEGUN: Final = frozenset({"draft", "requested", "received", "ready"})
 _TAKEN: Final = frozenset({"accepted", "on-hold"})
@@ -199,10 +202,13 @@ def _next_status(state: AlertState, status: str) -> str:
             return status
 
 
-def physician_copy(order: AlertOrder, patient: str, physician: str, organization: str) -> Resource:
-    """Return the copy that the physician is given, to judge the treatment; one of each episode that leads."""
-    made = _communication(order, PHYSICIAN_COPY, "alert", order.physician_text or "", patient, organization)
-    return made | {"priority": "routine", "recipient": [{"reference": physician}]}
+def staff_copy(order: AlertOrder, copy: Copy, patient: str, recipient: str, organization: str) -> Resource:
+    """Return the copy that a role is given: the physician, to judge the treatment, and others.
+
+    There is one for each episode that leads.
+    """
+    made = _communication(order, COPIES[copy.role], "alert", copy.text, patient, organization)
+    return made | {"priority": "routine", "recipient": [{"reference": recipient}]}
 
 
 def patient_message(order: AlertOrder, patient: str, organization: str) -> Resource:

@@ -105,6 +105,7 @@ def message_events(order: AlertOrder) -> list[Event]:
     care, revoked = order.care, order.alert.state is AlertState.WITHDRAWN
     readers = [
         ("physician", care.physician, None, order.physician_text),
+        *((copy.role.value, copy.to, None, copy.text) for copy in order.copies),
         ("patient", care.patient, care.language, order.patient_text),
     ]
     return [

@@ -38,6 +38,8 @@ ASKED: Final = {
     CareRole.NURSE: "nurse",
     CareRole.PHYSICIAN: "physician",
     CareRole.ORGANIZATION: "whoever is in charge of the ward",
+    CareRole.FAMILY_DOCTOR: "family doctor",
+    CareRole.PHARMACIST: "pharmacist",
 }
 HAPPENED: Final = {
     "raised": "Raised",

@@ -122,17 +122,25 @@ class DischargePlan:
         return hashlib.sha256(dump(agreed).encode()).digest()
 
     def after(self, before: "DischargePlan") -> "DischargePlan":
-        """Return this version, with what only the one before it could say."""
-        return replace(
+        """Return this version, with what only the one before it could say.
+
+        A source without `care` (an ADT^A03) says who went home and who looks after them, and nothing of the
+        plan itself: what is agreed, in which programmes, and whether it is over stays as it was.
+        """
+        merged = replace(
             self,
             programmes=self.programmes or before.programmes,
-            care=self.care or before.care,
             language=self.language or before.language,
             nurse=self.nurse or before.nurse,
             physician=self.physician or before.physician,
             organization=self.organization or before.organization,
             family_doctor=self.family_doctor or before.family_doctor,
             family_organization=self.family_organization or before.family_organization,
+        )
+        if self.care is not None or before.care is None:
+            return merged
+        return replace(
+            merged, care=before.care, programmes=before.programmes, author=before.author, over=before.over
         )
 
 

@@ -187,6 +187,12 @@ def common(language: str, key: str, values: Mapping[str, str]) -> str:
     return texts.get(language, texts[DEFAULT_LANGUAGE])[key].format_map(values)
 
 
+def say_copy(finding: Finding, language: str, role: str, values: Mapping[str, str]) -> str:
+    """Return what a role is told for its information: its own sentence, else the physician's."""
+    template = _template(finding, language, role) or _template(finding, language, "physician")
+    return (template or f"{finding.rule} ({finding.version})").format_map(values)
+
+
 def discharge_words(language: str, key: str, values: Mapping[str, str]) -> str:
     """Return a sentence that belongs to a discharge plan."""
     texts = programme(DISCHARGE).texts

@@ -49,7 +49,7 @@ class DownlinkDue:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryKey:
-    """One row of the delivery outbox: `kind` is "reading" or "alert"."""
+    """One row of the delivery outbox: `kind` is "reading", "alert", "visit" or "reminder"."""
 
     kind: str
     subject: UUID

@@ -108,7 +108,7 @@ def take(taking: Taking, plan: DischargePlan) -> TakenPlan:
     _patient(taking, holds, known=before is not None)
     _keep(taking, holds, revision)
     if taking.patient is not None:
-        _programmes(taking, holds)
+        _programmes(taking, holds, before)
         _own(taking, holds, before)
         ask_for_visit(taking, holds)
         plan_reminders(taking, holds)
@@ -210,10 +210,14 @@ def _keep(taking: Taking, plan: DischargePlan, revision: int) -> None:
     taking.step(f"discharge plan {plan.plan_id} taken, version {revision}{', over' if plan.over else ''}")
 
 
-def _programmes(taking: Taking, plan: DischargePlan) -> None:
-    """Let the patient join what the plan names, and leave what only this plan had them join."""
+def _programmes(taking: Taking, plan: DischargePlan, before: DischargePlan | None) -> None:
+    """Let the patient join what is new in the plan, and leave what only this plan had them join.
+
+    What somebody ended since, although an earlier version named it, stays ended.
+    """
     connection, patient = taking.connection, str(taking.patient)
     wanted = () if plan.over else plan.programmes
+    had = () if before is None or before.over else before.programmes
     now_in = [one.programme for one in rows.memberships(connection, patient)]
     places = _places(connection, patient)
     stated = Stated(plan.author, f"discharge plan of {plan.discharged_at:%Y-%m-%d}", taking.now, plan.plan_id)
@@ -223,7 +227,7 @@ def _programmes(taking: Taking, plan: DischargePlan) -> None:
             state_membership(connection, patient, name, stated, place=place, active=False)
             taking.step(f"programme {name} ended")
     for place, name in enumerate(wanted, start=len(now_in)):
-        if name not in now_in:
+        if name not in now_in and name not in had:
             state_membership(connection, patient, name, stated, place=place, active=True)
             taking.step(f"programme {name} joined")
 

@@ -3,18 +3,14 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from sqlalchemy import Connection
 
-from cloud_bridge.access.audit import Entry
+from cloud_bridge.access.audit import SOURCE, Entry
 from cloud_bridge.access.model import Action
 from cloud_bridge.discharge.terms import Defaults
 from cloud_bridge.duty import Duty
 from cloud_bridge.store.audit_chain import append
-
-SOURCE: Final = "source"
-"""What stands in place of a role on record, where a hospital's system and no account says something."""
 
 
 @dataclass(slots=True)

@@ -164,6 +164,7 @@ async def orders(desk: BridgeDesk, connector: ScriptedConnector, heard: list[boo
     await loop(desk, connector).round()
     return WorkOrders(
         desk.store.alerts,
+        desk.store.first_visits,
         connector,
         lambda: desk.now,
         interval_s=0.01,
@@ -244,7 +245,13 @@ async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
 async def test_nothing_is_asked_before_the_system_has_it(desk: BridgeDesk) -> None:
     connector = ScriptedConnector()
     asking = WorkOrders(
-        desk.store.alerts, connector, lambda: desk.now, interval_s=1, log=silent(), on_acknowledged=list
+        desk.store.alerts,
+        desk.store.first_visits,
+        connector,
+        lambda: desk.now,
+        interval_s=1,
+        log=silent(),
+        on_acknowledged=list,
     )
     await asking.round()
     assert connector.asked == []

@@ -145,6 +145,7 @@ def test_what_a_nurse_agreed_since_stays(desk: BridgeDesk) -> None:
     desk.store.registry.agree(
         patient, "BP-HOME", "diastolic", json.dumps({"kpa": "11.3", "mmhg": "85"}), said
     )
+    desk.store.registry.join(patient, [], said)
     desk.now += HOUR
 
     def other_words(by_id: dict[str, dict[str, Any]]) -> None:
@@ -156,6 +157,8 @@ def test_what_a_nurse_agreed_since_stays(desk: BridgeDesk) -> None:
     assert own(desk, patient)["BP-HOME", "systolic"]["mmhg"] == "135"
     assert own(desk, patient)["BP-HOME", "diastolic"]["mmhg"] == "85"
     assert ("BP-CONSECUTIVE", "diastolic") not in own(desk, patient)
+    # So is the programme that somebody ended.
+    assert programmes(desk, patient) == []
 
 
 def test_a_changed_plan_of_the_same_time_is_refused(desk: BridgeDesk) -> None:

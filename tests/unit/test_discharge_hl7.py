@@ -1,6 +1,7 @@
 """A discharge plan from an ADT^A03: what is read, what is refused with ERR, and what an answer looks like."""
 
 import datetime as dt
+from dataclasses import replace
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -50,6 +51,14 @@ def test_what_an_a03_cannot_say_stays_as_fhir_said_it() -> None:
     after = read(a03()).after(said)
     assert (after.care, after.family_organization) == (said.care, said.family_organization)
     assert after.digest == said.digest
+    # It says neither in which programmes, nor that a plan which is over goes on.
+    both = replace(said, programmes=("hypertension", "diabetes"), over=True, author="physician-2")
+    after = read(a03()).after(both)
+    assert (after.programmes, after.over, after.author) == (both.programmes, True, "physician-2")
+    # Of two messages the later one says it.
+    first, later = read(a03()), read(a03(changes=(("doctor-7", "doctor-8"),)))
+    assert later.after(first).family_doctor == Identifier(f"{BASE}/staff", "doctor-8")
+    assert read(a03(diagnosis="")).after(first).programmes == ("hypertension",)
 
 
 def test_the_family_doctor_of_older_versions_and_of_a_practice() -> None:
