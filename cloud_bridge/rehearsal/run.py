@@ -181,6 +181,7 @@ PROBLEMS: Final[tuple[tuple[str, str], ...]] = (
     ("WEIGHT", "weight"),
     ("SINGLE-WEIGHT", "weight"),
     ("SILENCE", "silence"),
+    ("FIRST-VISIT", "first visit"),
 )
 """What a rule is about, by the beginning of its id; the first that fits."""
 
