@@ -51,7 +51,7 @@ def test_made_up_requests_are_answered_as_described(tmp_path: Path) -> None:
             [
                 Path(sys.executable).parent / "schemathesis",
                 *("--config-file", config, "run", f"{address}/api/v1/openapi.json"),
-                *("--checks", "all", "--max-time", SECONDS or "8", "--seed", SEED, "--no-color"),
+                *("--checks", "all", "--max-time", SECONDS or "6", "--seed", SEED, "--no-color"),
                 *("--header", f"Authorization: Bearer {token(desk, 'n1')}"),
                 *(
                     "--exclude-path",
@@ -93,7 +93,7 @@ def test_the_description_is_complete() -> None:
             where = f"{method} {path}"
             assert all(operation[part] for part in ("summary", "description", "operationId")), where
             good, bad = operation["responses"]["200"], set(operation["responses"]) - {"200", "304"}
-            assert "ETag" in good["headers"] or path == "/events", where
+            assert "ETag" in good.get("headers", {}) or path == "/events", where
             assert {"401", "403", "422", "429", "500", "503"} <= bad, where
             for status in bad:
                 content = operation["responses"][status]["content"]["application/problem+json"]
