@@ -1,8 +1,7 @@
 """Decisions by Cedar policies. No by default, and whenever a policy fails: Cedar skips a failing `forbid`."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,6 +10,8 @@ import cedarpy
 from cloud_bridge.access.model import ON_PATIENTS, Account, Answer, Question, Subject
 from wire_format.errors import Misconfigured
 
+Known = dict[Hashable, Answer]
+"""Answers that hold for as long as what they stood on does: for one request."""
 NOBODY: Final = Subject("")
 _SITE: Final = {"type": "Site", "id": "site"}
 _FAILED: Final = "the policies could not be evaluated"
@@ -56,25 +57,25 @@ class Engine:
         policies = tuple(sorted(names.get(reason, reason) for reason in result.diagnostics.reasons))
         return Answer(result.allowed and not errors, policies, errors)
 
-    def decide_all(self, questions: Sequence[Question]) -> list[Answer]:
-        """Answer many questions. What the policies cannot tell apart is decided once.
+    def decide_once(self, question: Question, known: Known) -> Answer:
+        """Answer a question; what the policies cannot tell from one in `known` is not decided again.
 
         Two patients cannot be told apart if the policies look at no more of a patient than team,
         organizations, consents, and whether the account speaks for them, and these are equal.
         """
-        known: dict[object, Answer] = {}
-        return [self._once(question, known) for question in questions]
-
-    def _once(self, question: Question, known: dict[object, Answer]) -> Answer:
-        subject = question.subject
-        if subject is None or not self._names_nobody:
-            return self.decide(question)
-        same = replace(subject, patient="")
-        own = subject.patient in question.account.patients
-        key = (replace(question, subject=same), own)
+        key = self._alike(question)
         if key not in known:
             known[key] = self.decide(question)
         return known[key]
+
+    def _alike(self, question: Question) -> Hashable:
+        subject = question.subject
+        if subject is None or not self._names_nobody:
+            return question
+        of = (subject.team, subject.organizations, subject.consented)
+        own = subject.patient in question.account.patients
+        asked = (question.action, question.data, question.reason)
+        return question.account, *asked, question.second_factor, question.glass_broken, *of, own
 
 
 def _names_nobody(said: Any) -> bool:  # noqa: ANN401 - policies as JSON

@@ -1,12 +1,12 @@
 """The guard: asks the policies about each act, and writes down what was asked and answered."""
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cloud_bridge.access.audit import Entry
-from cloud_bridge.access.engine import Engine
+from cloud_bridge.access.engine import Engine, Known
 from cloud_bridge.access.model import ON_PATIENTS, Account, Action, Answer, DataType, Question, Subject
 
 SAME_READ: Final = dt.timedelta(minutes=10)
@@ -71,13 +71,9 @@ class Guard:
         """Return what decisions about some patients stand on now."""
         return self.store.subjects(patients, self.clock())
 
-    def would_allow_each(self, questions: Sequence[Question]) -> list[bool]:
-        """Tell what the answers would be; nothing is on record."""
-        return [answer.allowed for answer in self.engine.decide_all(questions)]
-
-    def would_allow(self, question: Question) -> bool:
+    def would_allow(self, question: Question, known: Known) -> bool:
         """Tell what the answer would be, for what a page offers: nobody asked, so nothing is on record."""
-        return self.engine.decide(question).allowed
+        return self.engine.decide_once(question, known).allowed
 
     def answers(self, question: Question) -> bool:
         """Answer a question; the answer is on record before it is given."""
@@ -86,9 +82,9 @@ class Guard:
             self.store.record(question, answer, now)
         return answer.allowed
 
-    def shows(self, question: Question) -> bool:
+    def shows(self, question: Question, known: Known) -> bool:
         """Answer what a page shows by itself: what it shows is on record; for the rest nobody asked."""
-        now, answer = self.clock(), self.engine.decide(question)
+        now, answer = self.clock(), self.engine.decide_once(question, known)
         if answer.allowed and not self._lately(question, now):
             self.store.record(question, answer, now)
         return answer.allowed

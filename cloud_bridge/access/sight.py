@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cloud_bridge.access.engine import Known
 from cloud_bridge.access.guard import Guard
 from cloud_bridge.access.model import ON_PATIENTS, Account, Action, DataType, Question, Subject
 
@@ -67,9 +68,10 @@ class ByLink:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What an account sees, by the policies. Each patient's consents are looked up once a request.
+    """What an account sees, by the policies. Within a request each patient's consents are looked up once.
 
-    `token` names the token by which a program asks: it is on record with all that it asked.
+    What is done is decided by itself; what is shown, once for all that policies cannot tell apart. `token`
+    names the token by which a program asks: it is on record with all that it asked.
     """
 
     guard: Guard
@@ -77,22 +79,22 @@ class Guarded:
     opened: Mapping[str, dt.datetime]
     token: str = ""
     _subjects: dict[str, Subject] = field(default_factory=dict)
+    _known: Known = field(default_factory=dict)
 
     def may(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
         """See `Sight`. A reason is taken to be given later."""
         reason = "a reason to come" if action is Action.BREAK_GLASS else ""
-        return self.guard.would_allow(self._question(action, patient, data, reason))
+        return self.guard.would_allow(self._question(action, patient, data, reason), self._known)
 
     def among(self, action: Action, patients: Sequence[str], data: DataType) -> frozenset[str]:
         """See `Sight`."""
         new = [one for one in patients if one not in self._subjects]
         self._subjects.update(self.guard.subjects(new))
-        answers = self.guard.would_allow_each([self._question(action, one, data, "") for one in patients])
-        return frozenset(one for one, allowed in zip(patients, answers, strict=True) if allowed)
+        return frozenset(one for one in patients if self.may(action, one, data))
 
     def sees(self, action: Action, patient: str | None = None, data: DataType | None = None) -> bool:
         """See `Sight`."""
-        return self.guard.shows(self._question(action, patient, data, ""))
+        return self.guard.shows(self._question(action, patient, data, ""), self._known)
 
     def does(
         self, action: Action, patient: str | None = None, data: DataType | None = None, *, reason: str = ""

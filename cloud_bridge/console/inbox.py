@@ -10,6 +10,7 @@ from cloud_bridge.access.consent import DATA_OF
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.access.sight import Sight
 from cloud_bridge.alerts import Act, Alert, AlertState
+from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
 from cloud_bridge.console.life import SEVERITIES, STATES, PastRecord, Steps, repeats, steps
@@ -23,7 +24,7 @@ from cloud_bridge.rules.parameters import PressureLimit
 from cloud_bridge.rules.programme import rules_of
 from cloud_bridge.rules.refusals import Refusal, refusal
 from cloud_bridge.silence_cause import Cause
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, Place, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, Place, Taken
 from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
@@ -68,8 +69,8 @@ class Record(PastRecord, Protocol):
         """Return one alert."""
         ...
 
-    def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> Sequence[Reading]:
-        """Return a patient's readings (None: of every quantity) by time of measuring."""
+    def files(self, patients: Sequence[str], since: dt.datetime) -> Mapping[str, File]:
+        """Return of some patients who they are, their readings by time of measuring, and what is agreed."""
         ...
 
     @property
@@ -91,10 +92,6 @@ class Record(PastRecord, Protocol):
 
     def retry_dead(self, key: DeliveryKey, now: dt.datetime) -> None:
         """Let it be delivered again; `Rejected` if there is no such dead letter."""
-        ...
-
-    def settings(self, patient: str) -> Settings:
-        """Return what is agreed for a patient."""
         ...
 
 
@@ -205,21 +202,19 @@ def inbox(  # noqa: PLR0913, PLR0917 - what a page depends on
     people: dict[str, list[Alert]] = {one.subject: [] for one in turned.people}
     for alert in record.live_of([*people, *opened]):
         people.setdefault(alert.finding.subject, []).append(alert)
-    cards = [
-        desk.card(one.subject, people[one.subject])
-        for one in turned.people
-        if people[one.subject] and desk.shows(one.subject)
-    ]
+    shown = [one.subject for one in turned.people if people[one.subject] and desk.shows(one.subject)]
+    files = desk.files([*shown, *opened])
+    cards = [desk.card(one, people[one], files.get(one)) for one in shown]
     dead = record.dead_letters() if sight.may(Action.RETRY_DELIVERY) else ()
     return Inbox(
-        emergency=tuple(desk.card(one, people.get(one, [])) for one in opened),
+        emergency=tuple(desk.card(one, people.get(one, []), files[one]) for one in opened),
         may_open=sight.may(Action.BREAK_GLASS, ""),
         waiting=tuple(c for c in cards if c.open),
         seen=tuple(c for c in cards if not c.open),
         waiting_count=sum(not one.seen for one in queue),
         seen_count=sum(one.seen for one in queue),
         pages=turned,
-        done=desk.done(moved, {one.subject for one in turned.people}),
+        done=desk.done(moved, shown),
         undelivered=len(dead),
         letters=tuple(desk.letter(one) for one in dead[:MAX_LETTERS]),
         off_duty=None if record.duty.on(now) else words.moment(record.duty.opens(now), zone),
@@ -263,32 +258,35 @@ class _Desk:
         alert = None if moved is None else self.record.alert(moved)
         if alert is None or alert.finding.subject in shown or not self.shows(alert.finding.subject):
             return None
-        title, state = self.title(alert.finding.subject), self.words.say(STATES[alert.state])
+        title = self.title(alert.finding.subject, self.record.known_as(alert.finding.subject))
+        state = self.words.say(STATES[alert.state])
         return Done(alert.alert_id, self.words.say("{title}: {state}.", title=title, state=state))
 
-    def title(self, subject: str) -> str:
+    def files(self, subjects: Sequence[str]) -> Mapping[str, File]:
+        """Return what cards show of those who are patients, read at once."""
+        patients = [one for one in subjects if not one.startswith(HOME)]
+        return self.record.files(patients, self.now - dt.timedelta(days=DAYS))
+
+    def title(self, subject: str, known: Identifier | None) -> str:
         """Return how somebody is called on the page."""
         if subject.startswith(HOME):
             return self.words.say("Someone in home {home}", home=subject.removeprefix(HOME))
-        known = self.record.known_as(subject)
         return self.words.say("Patient {number}", number=known.value if known else subject)
 
-    def card(self, subject: str, alerts: Sequence[Alert]) -> Card:
-        """Return one person's card, open items first."""
+    def card(self, subject: str, alerts: Sequence[Alert], file: File | None) -> Card:
+        """Return one person's card, open items first; of a home there is no `file`, as nobody is known."""
         ordered = sorted(alerts, key=lambda a: _urgency([a]))
         still_open = any(a.state is AlertState.OPEN for a in alerts)
-        title = self.title(subject)
-        if subject.startswith(HOME):
+        title = self.title(subject, None if file is None else file.known_as)
+        if file is None:
             items = tuple(self._item(a) for a in ordered)
             return Card(subject, title, self.words.say("Who was it?"), items, still_open, None, (), acts=True)
-        since = self.now - dt.timedelta(days=DAYS)
-        everything = self.record.history(subject, None, since)
-        shown = self._shown(subject, everything)
-        readings = [r for r in everything if DATA_OF[r.measurement.quantity] in shown]
+        shown = self._shown(subject, file.readings)
+        readings = [r for r in file.readings if DATA_OF[r.measurement.quantity] in shown]
         told = {r.id for r in readings}
         items = tuple(self._item(a, withheld=not self._tells(a, shown, told)) for a in ordered)
         pressures = [r for r in readings if r.measurement.quantity is Quantity.BLOOD_PRESSURE]
-        targets = _targets(self.record.settings(subject))
+        targets = _targets(file.settings)
         acts = self.sight.may(Action.ACKNOWLEDGE, subject, DataType.ALERTS)
         hidden = tuple(self.words.say(KINDS[k]) for k in dict.fromkeys(DATA_OF.values()) if k not in shown)
         drawn = chart(pressures, targets, self.now, self.zone) if pressures else None

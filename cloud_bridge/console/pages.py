@@ -19,7 +19,6 @@ PEOPLE: Final = 50
 """People on one page."""
 _ADDRESS: Final = re.compile(r"after=([01])-([0-9])-(\d{1,20})-(\d{1,20})-([0-9a-f]{16})&above=(\d{1,7})")
 _EPOCH: Final = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
-_TICK: Final = dt.timedelta(microseconds=1)
 
 Key = tuple[int, int, int, int, str]
 
@@ -90,9 +89,14 @@ def page(queue: Sequence[Place], at: Turned | None, size: int = PEOPLE) -> Pages
 
 def key_of(place: Place) -> Key:
     """Return what people are ordered by. It names nobody: it stands in addresses."""
-    due, since = ((one - _EPOCH) // _TICK for one in (place.due_at, place.since))
     who = hashlib.sha256(place.subject.encode()).hexdigest()[:16]
-    return int(place.seen), place.rank, due, since, who
+    return int(place.seen), place.rank, _ticks(place.due_at), _ticks(place.since), who
+
+
+def _ticks(at: dt.datetime) -> int:
+    """Return the microseconds until a moment, exactly."""
+    passed = at - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
 def _address(keys: Sequence[Key], begins: int) -> str:

@@ -12,9 +12,9 @@ from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
-from cloud_bridge.silence_cause import Cause
+from cloud_bridge.silence_cause import Cause, is_silence
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, LifeEvent, Place, Raised, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, LifeEvent, Place, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.life import Life, events_of, raised_since
@@ -68,7 +68,7 @@ class SqlAlerts:
         return sorted(found, key=lambda a: a.state is not AlertState.OPEN)
 
     def queue(self) -> list[Place]:
-        """Return who is in the clinicians' queue, the most urgent first: one row a person."""
+        """Return who is in the clinicians' queue, in no order: one row a person, whatever they have."""
         table = schema.alert
         is_open = table.c.state == AlertState.OPEN.value
         by = (table.c.rank, table.c.due_at, table.c.since)
@@ -76,7 +76,7 @@ class SqlAlerts:
         query = select(table.c.subject, *of_open, *map(func.min, by)).where(_IN_QUEUE)
         with reading(self._engine) as connection:
             found = connection.execute(query.group_by(table.c.subject)).all()
-        return sorted(_place(*row) for row in found)
+        return [_place(*row) for row in found]
 
     def live_of(self, subjects: Collection[str]) -> list[Alert]:
         """Return the items in the queue of some people."""
@@ -125,6 +125,25 @@ class SqlAlerts:
         with reading(self._engine) as connection:
             return rows.readings(connection, connection.execute(query).all())
 
+    def files(self, patients: Sequence[str], since: dt.datetime) -> dict[str, File]:
+        """Return of some patients who they are, their readings (see `history`), and what is agreed."""
+        table, patient = schema.measurement, schema.patient
+        recent = (table.c.measured_at >= since) | table.c.measured_at.is_(None)
+        query = (
+            select(table)
+            .where(table.c.patient.in_(patients), recent)
+            .order_by(table.c.measured_at.is_(None), table.c.measured_at, table.c.id)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(query).all()
+            measured: dict[str, list[Reading]] = {one: [] for one in patients}
+            for row, one in zip(found, rows.readings(connection, found), strict=True):
+                measured[row.patient].append(one)
+            people = connection.execute(select(patient).where(patient.c.id.in_(patients)))
+            known = {row.id: rows.care_context(row).patient for row in people}
+            agreed = rows.settings_of(connection, patients, self._zone)
+        return {one: File(known.get(one), measured[one], agreed[one]) for one in patients}
+
     def known_as(self, patient: str) -> Identifier | None:
         """Return who a patient is to the hospital."""
         query = select(schema.patient).where(schema.patient.c.id == patient)
@@ -165,6 +184,8 @@ class SqlAlerts:
 
     def cause_of(self, finding: Finding) -> Cause | None:
         """Return why nothing comes from a patient; None of what is no silence that goes on."""
+        if not is_silence(finding):
+            return None
         with reading(self._engine) as connection:
             return cause_of(connection, finding)
 

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import Act, Alert, AlertState, Outcome
-from cloud_bridge.connectors.base import CareContext, Order
-from cloud_bridge.rules.base import Queue, Reading, Setting
+from cloud_bridge.connectors.base import CareContext, Identifier, Order
+from cloud_bridge.rules.base import Queue, Reading, Setting, Settings
 from cloud_bridge.rules.care import CareRole
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
@@ -243,6 +243,15 @@ class Place(NamedTuple):
     due_at: dt.datetime
     since: dt.datetime
     subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What a card shows of somebody: who they are to the hospital, what was measured, what is agreed."""
+
+    known_as: Identifier | None
+    readings: Sequence[Reading]
+    settings: Settings
 
 
 class Alerts(Protocol):

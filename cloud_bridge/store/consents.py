@@ -32,17 +32,15 @@ def subjects_of(connection: Connection, patients: Collection[str], now: dt.datet
     valid = and_(consent.c.valid_from <= now, *(or_(one.is_(None), one > now) for one in until))
     for start in range(0, len(asked), AT_A_TIME):
         some = asked[start : start + AT_A_TIME]
-        for patient, nurse, physician, organization in connection.execute(
-            select(*whose).where(table.c.id.in_(some))
-        ):
+        known = connection.execute(select(*whose).where(table.c.id.in_(some))).all()
+        for patient, nurse, physician, organization in known:
             team[patient] = frozenset({nurse, physician}), frozenset({organization})
         query = select(consent.c.patient, consent.c.to, consent.c.data)
-        for patient, to, data in connection.execute(query.where(consent.c.patient.in_(some), valid)):
+        given = connection.execute(query.where(consent.c.patient.in_(some), valid)).all()
+        for patient, to, data in given:
             holds[patient].add(f"{to}:{data}")
-    nobody: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     return {
-        one: Subject(one, *team.get(one, nobody), frozenset(holds[one] if one in team else ()))
-        for one in asked
+        one: Subject(one, *team[one], frozenset(holds[one])) if one in team else Subject(one) for one in asked
     }
 
 

@@ -98,40 +98,52 @@ def people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], 
 
 def settings(connection: Connection, subject: str, zone: str) -> Settings:
     """Return what is agreed for a subject; whoever is not a patient has the zone alone."""
+    return settings_of(connection, [subject], zone)[subject]
+
+
+def settings_of(connection: Connection, subjects: Sequence[str], zone: str) -> dict[str, Settings]:
+    """Return the same of some subjects."""
     patient, said = schema.patient, schema.setting
-    lives = connection.execute(select(patient.c.zone).where(patient.c.id == subject)).scalar_one_or_none()
-    query = select(said).where(said.c.patient == subject).order_by(said.c.stated_at, said.c.id)
-    own = (
-        Setting(row.id, row.rule, row.parameter, row.value, row.author, row.reason, row.stated_at)
-        for row in connection.execute(query)
-    )
-    held = memberships(connection, subject)
-    return Settings(tuple(own), held, lives or zone, subject, visits(connection, subject))
+    where = select(patient.c.id, patient.c.zone).where(patient.c.id.in_(subjects))
+    lives = {row.id: row.zone for row in connection.execute(where)}
+    query = select(said).where(said.c.patient.in_(subjects)).order_by(said.c.stated_at, said.c.id)
+    own: dict[str, list[Setting]] = defaultdict(list)
+    for row in connection.execute(query):
+        parts = (row.rule, row.parameter, row.value, row.author, row.reason, row.stated_at)
+        own[row.patient].append(Setting(row.id, *parts))
+    joined = _memberships(connection, subjects)
+    asked = _visits(connection, subjects)
+    return {
+        one: Settings(tuple(own[one]), joined[one], lives.get(one) or zone, one, tuple(asked[one]))
+        for one in subjects
+    }
 
 
-def visits(connection: Connection, subject: str) -> tuple[FirstVisit, ...]:
+def _visits(connection: Connection, subjects: Sequence[str]) -> dict[str, list[FirstVisit]]:
     """Return the first visits that were asked for, of plans that are not over."""
-    table = discharge_schema.first_visit
-    mine = (table.c.patient == subject) & (table.c.state != "withdrawn")
-    return tuple(
-        FirstVisit(
-            row.discharge,
-            row.asked_at,
-            row.due_at,
-            row.moved_at if row.state == "done" else None,
-            row.moved_at if row.state == "given_back" else None,
-        )
-        for row in connection.execute(select(table).where(mine).order_by(table.c.discharge))
-    )
+    table, found = discharge_schema.first_visit, defaultdict[str, list[FirstVisit]](list)
+    mine = table.c.patient.in_(subjects) & (table.c.state != "withdrawn")
+    for row in connection.execute(select(table).where(mine).order_by(table.c.discharge)):
+        done = row.moved_at if row.state == "done" else None
+        given_back = row.moved_at if row.state == "given_back" else None
+        found[row.patient].append(FirstVisit(row.discharge, row.asked_at, row.due_at, done, given_back))
+    return found
 
 
 def memberships(connection: Connection, subject: str) -> tuple[Membership, ...]:
     """Return the programmes that a patient is in now, in the order in which they decide."""
+    return _memberships(connection, [subject])[subject]
+
+
+def _memberships(connection: Connection, subjects: Sequence[str]) -> dict[str, tuple[Membership, ...]]:
     table = schema.membership
-    query = select(table).where(table.c.patient == subject).order_by(table.c.stated_at, table.c.id)
-    latest = {row.programme: row for row in connection.execute(query)}
+    query = select(table).where(table.c.patient.in_(subjects)).order_by(table.c.stated_at, table.c.id)
+    latest = {(row.patient, row.programme): row for row in connection.execute(query)}
     active = sorted((r for r in latest.values() if r.active), key=lambda r: (r.stated_at, r.place))
-    return tuple(Membership(row.id, row.programme, row.stated_at) for row in active)
+    found: dict[str, list[Membership]] = defaultdict(list)
+    for row in active:
+        found[row.patient].append(Membership(row.id, row.programme, row.stated_at))
+    return {one: tuple(found[one]) for one in subjects}
 
 
 def dump_settings(own: Settings) -> str:

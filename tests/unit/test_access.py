@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_bridge.access.engine import Engine
+from cloud_bridge.access.engine import Engine, Known
 from cloud_bridge.access.matrix import document, question
 from cloud_bridge.access.model import (
     ON_PATIENTS,
@@ -201,7 +201,8 @@ def test_many_questions_have_the_answers_of_each(role: Role, more: str) -> None:
         for action in (Action.READ, Action.ACKNOWLEDGE)
         for broken in (False, True)
     ] + [Question(one, Action.TRIAGE, second_factor=True), Question(one, Action.READ)]
-    answers = engine.decide_all(asked)
+    known: Known = {}
+    answers = [engine.decide_once(question, known) for question in asked]
     assert answers == [engine.decide(question) for question in asked]
     if role is Role.NURSE:
         assert len({answer.allowed for answer in answers}) == 2
@@ -219,5 +220,7 @@ class Counting(Engine):
 
 def test_what_cannot_be_told_apart_is_decided_once() -> None:
     engine, nurse = Counting(), Account("nurse-1", Role.NURSE, "ward")
-    engine.decide_all([Question(nurse, Action.READ, one, DataType.ALERTS) for one in people(600)])
+    known: Known = {}
+    for one in people(600):
+        engine.decide_once(Question(nurse, Action.READ, one, DataType.ALERTS), known)
     assert engine.decided == 6
