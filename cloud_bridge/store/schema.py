@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -39,13 +40,20 @@ class UtcTime(TypeDecorator[dt.datetime]):
         return value.astimezone(dt.UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ANN401 - SQLAlchemy's
-        """Say again that it is UTC."""
+        """Say again that it is UTC; what came with a zone of its own is the same moment in UTC."""
         del dialect
-        return None if value is None else value.replace(tzinfo=dt.UTC)
+        if value is None:
+            return None
+        kept: dt.datetime = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return kept.astimezone(dt.UTC)
+
+
+COUNT: Final = BigInteger().with_variant(Integer, "sqlite")
+"""What goes on counting for ever, or is counted by a home: 64 bits, as an Integer of SQLite has them."""
 
 
 def _key() -> Column[int]:
-    return Column("id", Integer, primary_key=True, autoincrement=True)
+    return Column("id", COUNT, primary_key=True, autoincrement=True)
 
 
 inbox = Table(
@@ -77,7 +85,7 @@ gateway = Table(
     Column("site", String(64), nullable=False),
     Column("keys", LargeBinary, nullable=False),
     Column("system_id", String(16), nullable=False),
-    Column("downlink_sequence", Integer, nullable=False, default=0),
+    Column("downlink_sequence", COUNT, nullable=False, default=0),
     Column("enrolled_at", UtcTime, nullable=False),
 )
 
@@ -139,7 +147,7 @@ envelope = Table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("gateway", String(64), nullable=False),
     Column("outbox_id", Uuid, nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", COUNT, nullable=False),
     Column("previous", LargeBinary(32), nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("verdict", String(16), nullable=False),
@@ -303,7 +311,7 @@ downlink = Table(
     metadata,
     _key(),
     Column("gateway", ForeignKey("gateway.name"), nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", COUNT, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("published", Boolean, nullable=False, default=False),
@@ -321,7 +329,7 @@ sink_cursor = Table(  # how far a sink beside the record has been fed
     "sink_cursor",
     metadata,
     Column("sink", String(32), primary_key=True),
-    Column("position", Integer, nullable=False),
+    Column("position", COUNT, nullable=False),
 )
 
 change = Table(  # each stored or re-folded measurement, in order: what sinks follow
