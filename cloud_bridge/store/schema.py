@@ -48,6 +48,18 @@ class UtcTime(TypeDecorator[dt.datetime]):
         return kept.astimezone(dt.UTC)
 
 
+class Words(TypeDecorator[str]):
+    """What somebody said, for people to read. PostgreSQL keeps no NUL in a text: its symbol stands for it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Show what cannot be kept."""
+        del dialect
+        return None if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
+
+
 COUNT: Final = BigInteger().with_variant(Integer, "sqlite")
 """What goes on counting for ever, or is counted by a home: 64 bits, as an Integer of SQLite has them."""
 
@@ -60,7 +72,7 @@ inbox = Table(
     "inbox",
     metadata,
     _key(),
-    Column("topic", Text, nullable=False),
+    Column("topic", Words, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     # A number is never given twice: a worker may still hold a message that another one took.
@@ -71,9 +83,9 @@ refused = Table(  # what no enrolled gateway signed: kept as evidence, answered 
     "refused",
     metadata,
     _key(),
-    Column("topic", Text, nullable=False),
+    Column("topic", Words, nullable=False),
     Column("data", LargeBinary, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -113,8 +125,8 @@ membership = Table(  # who is in which programme: statements, of which the lates
     Column("programme", String(32), nullable=False),
     Column("place", Integer, nullable=False),
     Column("active", Boolean, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("author", Words, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("stated_at", UtcTime, nullable=False),
     Index("membership_patient", "patient"),
 )
@@ -127,8 +139,8 @@ setting = Table(  # a patient's own values of rules' parameters: statements, of 
     Column("rule", String(32), nullable=False),
     Column("parameter", String(64), nullable=False),
     Column("value", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("author", Words, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("stated_at", UtcTime, nullable=False),
     Index("setting_patient", "patient"),
 )
@@ -151,7 +163,7 @@ envelope = Table(
     Column("previous", LargeBinary(32), nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("verdict", String(16), nullable=False),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("received_at", UtcTime, nullable=False),
     Column("receipt_due", Boolean, nullable=False),
     Index("envelope_chain", "gateway", "outbox_id", "sequence"),
@@ -255,9 +267,9 @@ alert_history = Table(
     Column("alert", ForeignKey("alert.id"), nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("what", String(32), nullable=False),
-    Column("by", Text),
+    Column("by", Words),
     Column("outcome", String(32)),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("asked", String(16)),
     Index("alert_history_alert", "alert"),
 )
@@ -294,7 +306,7 @@ delivery = Table(
     Column("claimed_until", UtcTime),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_attempt_at", UtcTime, nullable=False),
-    Column("last_error", Text),
+    Column("last_error", Words),
     Column("dead", Boolean, nullable=False, default=False),
     Column("created_at", UtcTime, nullable=False),
     Column("about", String(64)),  # whom the receiver may have it of, where a consent is needed
