@@ -66,7 +66,7 @@ def _engine(url: str) -> Engine:
         ) from error
     except ImportError as error:
         raise Misconfigured(
-            "The driver for PostgreSQL is not installed: install kiteline[bridge,postgres]."
+            "The driver of this database is not installed: install what requirements/bridge.txt names."
         ) from error
 
 
