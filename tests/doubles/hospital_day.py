@@ -203,7 +203,7 @@ class Day:
                 self.say(person, kind(person))
         one = iter(self.people)
         self.say(who := next(one), self.pressure(who, failure=Failure.DEVICE_FAULT))
-        # A meter that shows HI or LO is beyond every limit: China's urgent one above, the ADA's level 2 below.
+        # HI and LO are beyond every limit: China's urgent one above, the ADA's level 2 below.
         self.say(who := next(one), self.sugar(who, absent=Absent.ABOVE_RANGE))
         self.truth.alerts[who.number, "GLU-URGENT-CN"] += 1
         self.say(who := next(one), self.sugar(who, absent=Absent.BELOW_RANGE))
