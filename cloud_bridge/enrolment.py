@@ -62,7 +62,7 @@ class PersonEntry(Section):
 
     pseudonym: str = Field(min_length=1, max_length=64)
     patient: str = Field(min_length=1, max_length=64)
-    language: str = "en"
+    language: str = Field(default="en", min_length=2, max_length=16)
     identifier: IdentifierEntry
     nurse: IdentifierEntry
     physician: IdentifierEntry

@@ -113,8 +113,9 @@ VITAL_SIGNS: Final[dict[Term, str]] = {
 }
 """Terms that base R4 has a vital signs profile for."""
 
-OUTSIDE_VITAL_SIGNS: Final = frozenset({(Term.BODY_WEIGHT, Unit.JIN)})
-"""Units that the vital signs profile of a term has no place for: such a value goes without that profile."""
+OUTSIDE_VITAL_SIGNS: Final = frozenset({(Term.BODY_WEIGHT, Unit.JIN), (Term.BODY_HEIGHT, Unit.METRE)})
+"""Units that the vital signs profile of a term has no place for (R4's value sets ucum-bodyweight and
+ucum-bodylength, required): such a value goes without that profile."""
 
 
 def coding(system: str, code: str | int, display: str | None = None) -> Resource:

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, Uuid
 
-from cloud_bridge.store.schema import UtcTime, metadata
+from cloud_bridge.store.schema import COUNT, UtcTime, metadata
 
 ACCOUNT_NAME: Final = 64
 
@@ -57,7 +57,7 @@ api_token = Table(  # what programs ask with; the token itself is nowhere, only 
 audit = Table(
     "audit",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("number", COUNT, primary_key=True, autoincrement=False),
     Column("at", UtcTime, nullable=False),
     Column("account", String(ACCOUNT_NAME), nullable=False),
     Column("role", String(32), nullable=False),

@@ -72,6 +72,7 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "httpx": ("cloud_bridge.connectors.", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),
     "alembic": ("cloud_bridge.store.",),
+    "psycopg": (),  # SQLAlchemy's business alone
     "influxdb_client": ("cloud_bridge.store.",),
     "fastapi": ("cloud_bridge.api.", "cloud_bridge.console."),
     "uvicorn": ("cloud_bridge.app", "cloud_bridge.api."),

@@ -28,6 +28,8 @@ from tests.doubles.edge_hospital import eventually
 from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Rejected, Unreachable
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 PASSWORD = "a long enough password"  # noqa: S105 - an example
 NURSE = Account("1", Role.NURSE, "ward-1")
 """The patients of the desk name "1" as nurse, physician and organization."""
@@ -165,7 +167,7 @@ def test_every_decision_is_on_record_and_an_edit_is_found(desk: BridgeDesk) -> N
     *_, (_, head) = access.entries()
     assert access.broken_at(head) is None
     with desk.store.engine.begin() as connection:
-        connection.execute(text("UPDATE audit SET allowed = 1 WHERE number = 2"))
+        connection.execute(text("UPDATE audit SET allowed = true WHERE number = 2"))
     assert access.broken_at() == 2
     with desk.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM audit WHERE number > 1"))
@@ -226,6 +228,7 @@ def command(folder: Path, *words: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.strip(), done.stderr
 
 
+@pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
 def test_from_the_command_line(tmp_path: Path) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())
     (tmp_path / "bridge.toml").write_text(

@@ -21,6 +21,8 @@ from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import blood_pressure
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 FAILURES = [Unreachable("no answer"), Misconfigured("who are you"), KeyError("a bug of ours")]
 
 

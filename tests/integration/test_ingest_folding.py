@@ -16,6 +16,8 @@ from wire_format.downlink import SeenByCareTeam, open_downlink
 from wire_format.errors import Rejected
 from wire_format.measurement import ClockTrust, Measurement, RawPacket, Remark
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[BridgeDesk]:

@@ -16,10 +16,14 @@ from cloud_bridge.store.engine import open_engine
 from tests.doubles.bridge_desk import BridgeDesk, care, told
 from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
 from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.databases import Databases
 from tests.doubles.edge_readings import gateway_keys
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 from wire_format.keys import GatewayKeys
 from wire_format.nomenclature import Quantity
+
+pytestmark = pytest.mark.usefixtures("each_engine")
+on_sqlite = pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -45,19 +49,26 @@ def claim(desk: BridgeDesk, limit: int = 10) -> list[ClaimedDelivery]:
 
 
 def test_the_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
+    engine = open_engine(Databases.of(tmp_path))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+    open_engine(Databases.of(tmp_path)).dispose()
+
+
+@on_sqlite
+def test_a_file_of_sqlite_is_durable(tmp_path: Path) -> None:
+    engine = open_engine(Databases.of(tmp_path))
+    with engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
         assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
     engine.dispose()
-    open_engine(f"sqlite:///{tmp_path}/a.sqlite").dispose()
 
 
 def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/a.sqlite"
+    url = Databases.of(tmp_path)
     engine = open_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -66,6 +77,7 @@ def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
         open_engine(url)
 
 
+@on_sqlite
 def test_a_database_that_cannot_be_opened_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="cannot be used now"):
         open_engine(f"sqlite:///{tmp_path}/no/such/folder/a.sqlite")
@@ -205,6 +217,7 @@ def test_history_and_who_a_patient_is(desk: BridgeDesk) -> None:
     assert desk.store.healthy()
 
 
+@on_sqlite
 def test_a_full_disk_is_unreachable_and_leaves_what_was(desk: BridgeDesk) -> None:
     home = severe(desk)
     before = desk.everything()

@@ -142,6 +142,7 @@ def test_a_missing_header_field_is_rejected(field: object) -> None:
         ("gateway", 1),
         ("outbox", "x"),
         ("sequence", 0),
+        ("sequence", 2**63 - 1),
         ("sequence", True),
         ("sent", "2026"),
         ("previous", b"short"),
