@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud_bridge.api.room import Door
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.audit_head import say_heads
 from cloud_bridge.config import Config, InfluxSection, PageSection
@@ -110,6 +111,7 @@ class Bridge:
         return work
 
     def _serve(self, section: PageSection) -> Coroutine[Any, Any, None]:
+        oidc = section.oidc
         return serve_page(
             section.port,
             self.store.alerts,
@@ -117,6 +119,7 @@ class Bridge:
             self.acknowledged,
             ZoneInfo(self.config.zone),
             self.store.access if section.sign_in == "accounts" else None,
+            door=None if oidc is None else Door(oidc.provider(section.port, utc_now, self.log), oidc.local),
         )
 
     def _works(self) -> bool:

@@ -14,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from cloud_bridge.access.engine import Engine
 from cloud_bridge.access.guard import Guard
 from cloud_bridge.access.model import Account, Action
+from cloud_bridge.access.oidc import Local
+from cloud_bridge.access.provider import Provider
 from cloud_bridge.access.sight import ByLink, Guarded, Sight
 from cloud_bridge.api.session import COOKIE, Session, Sessions
 from cloud_bridge.console.inbox import Record
@@ -40,6 +42,14 @@ _HEADERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """The way in by the hospital's own provider, and whose local account still opens beside it."""
+
+    provider: Provider
+    local: Local
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
@@ -55,6 +65,7 @@ class Page:
     hosts: frozenset[str]
     accounts: Accounts | None = None
     wrong_takes_s: float = 0.5
+    door: Door | None = None
 
 
 @dataclass(frozen=True, slots=True)

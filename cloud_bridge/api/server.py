@@ -8,7 +8,7 @@ from collections.abc import Callable
 import uvicorn
 
 from cloud_bridge.api.app import create_app
-from cloud_bridge.api.room import Page
+from cloud_bridge.api.room import Door, Page
 from cloud_bridge.console.inbox import Record
 from cloud_bridge.console.people import Accounts
 from wire_format.errors import Misconfigured
@@ -24,10 +24,14 @@ async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
     zone: dt.tzinfo,
     accounts: Accounts | None = None,
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    door: Door | None = None,
 ) -> None:
-    """Serve until cancelled; with `accounts` people sign in. Raises `Misconfigured` if the port is taken."""
+    """Serve until cancelled; with `accounts` people sign in, by `door` if there is one.
+
+    Raises `Misconfigured` if the port is taken.
+    """
     hosts = frozenset({f"{LOOPBACK}:{port}", f"localhost:{port}"})
-    page = Page(record, redeem, acknowledged, clock, zone, hosts, accounts)
+    page = Page(record, redeem, acknowledged, clock, zone, hosts, accounts, door=door)
     server = _Server(
         uvicorn.Config(
             create_app(page), log_config=None, access_log=False, server_header=False, lifespan="off"

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyotp
 from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.access.passwords import Credentials, new_credentials
 from cloud_bridge.api.app import create_app
-from cloud_bridge.api.room import Page
+from cloud_bridge.api.room import Door, Page
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
@@ -82,6 +82,7 @@ class Visitor:
         wrong_takes_s: float = 0,
         duty: Duty = ALWAYS,
         zone: dt.tzinfo = ZONE,
+        door: Callable[[Callable[[], dt.datetime]], Door] | None = None,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -97,6 +98,7 @@ class Visitor:
             frozenset({HOST, "localhost:8600"}),
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
+            door=None if door is None else door(lambda: self.desk.now),
         )
         self.app = create_app(page)
         self.http = httpx.AsyncClient(
@@ -169,8 +171,17 @@ async def visitor(
     wrong_takes_s: float = 0,
     duty: Duty = ALWAYS,
     zone: dt.tzinfo = ZONE,
+    door: Callable[[Callable[[], dt.datetime]], Door] | None = None,
 ) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s, duty=duty, zone=zone)
+    one = Visitor(
+        folder,
+        filled=filled,
+        accounts=accounts,
+        wrong_takes_s=wrong_takes_s,
+        duty=duty,
+        zone=zone,
+        door=door,
+    )
     try:
         yield one
     finally:
