@@ -19,6 +19,7 @@ from cloud_bridge.destinations import FHIR
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.intake_loop import IntakeLoop
 from cloud_bridge.page_links import PageLinks
+from cloud_bridge.presence import PresenceLoop
 from cloud_bridge.replies import Replies
 from cloud_bridge.rules.programme import check_setting
 from cloud_bridge.steps import Step, StepObserver, nobody
@@ -77,6 +78,7 @@ class Bridge:
     deliveries: DeliveryLoop
     work_orders: WorkOrders | None
     acknowledged: Callable[[], None]
+    presence: PresenceLoop
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -100,6 +102,7 @@ class Bridge:
             self.intake.run(),
             self.replies.run(),
             self.deliveries.run(),
+            self.presence.run(),
             say_heads(self.store.access.head, self.log),
         ]
         if self.work_orders is not None:
@@ -164,7 +167,8 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
         observer(Step.ACKNOWLEDGEMENT_STORED, {})
         wakes.stored()
 
-    subscriber.line = line = _line(config, subscriber, log)
+    presence = PresenceLoop(store.presence, config.site, utc_now, log)
+    subscriber.line = line = _line(config, subscriber, presence, log)
     orders = None
     if config.fhir is not None:
         orders = WorkOrders(
@@ -175,7 +179,9 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
             log=log,
             on_acknowledged=acknowledged,
         )
-    return Bridge(config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged)
+    return Bridge(
+        config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged, presence
+    )
 
 
 async def run_bridge(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
@@ -198,7 +204,7 @@ def _sink(store: SqlStore, section: InfluxSection, log: Log) -> InfluxSink:
     )
 
 
-def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
+def _line(config: Config, subscriber: Subscriber, presence: PresenceLoop, log: Log) -> MqttLine:
     return MqttLine(
         config.broker.broker(),
         f"kiteline-bridge-{config.site}",
@@ -207,4 +213,5 @@ def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
         events=subscriber,
         log=log,
         receive_maximum=BATCH,
+        notices=(subscription(config.site, Channel.STATUS), presence.notice),
     )

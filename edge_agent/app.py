@@ -313,7 +313,7 @@ def _line(config: Config, gateway: Gateway, publisher: Publisher, clock: Gateway
         config.broker.broker(),
         f"kiteline-{config.site}-{config.gateway}",
         subscriptions=[gateway.topic(Channel.RECEIPT), gateway.topic(Channel.DOWN)],
-        will=Letter(gateway.topic(Channel.STATUS), gateway.status(Presence.LOST, clock.now().utc)),
+        will=lambda: Letter(gateway.topic(Channel.STATUS), gateway.status(Presence.LOST, clock.now().utc)),
         events=publisher,
         log=log,
     )

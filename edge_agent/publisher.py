@@ -29,6 +29,8 @@ from wire_format.status import Presence, Status, encode_status
 from wire_format.topics import Channel, Topic
 
 IDLE_S: Final = 60.0
+STATUS_S: Final = 900.0
+"""How often we say that we are there. What the broker keeps of us may be older than it looks."""
 _RESEND: Final = "ResendFrom"
 
 
@@ -78,12 +80,14 @@ class Publisher:
     _tickets: dict[int, EnvelopeKey] = field(default_factory=dict)
     _damaged: set[EnvelopeKey] = field(default_factory=set)
     _refusal: str | None = None
+    _said_at: float = float("-inf")
 
     async def run(self) -> None:
         """Publish what is due, for ever."""
         while True:
             self._wake.clear()
             self.publish_due()
+            self.say_again()
             try:
                 async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
@@ -175,9 +179,15 @@ class Publisher:
             kind = topic.rsplit("/", 1)[-1]
             self.log.error("message_refused", kind=kind, reason=str(error))  # noqa: TRY400 - not our fault
 
+    def say_again(self) -> None:
+        """Say that we are still there, now and then, while the line holds."""
+        if self.line is not None and self.line.up and self.monotonic() - self._said_at >= STATUS_S:
+            self.say(Presence.ONLINE)
+
     def say(self, presence: Presence) -> None:
         """Publish our status, retained."""
         if self.line is not None:
+            self._said_at = self.monotonic()
             self.line.publish(self.gateway.topic(Channel.STATUS), self.status(presence), retain=True)
 
     def status(self, presence: Presence) -> bytes:

@@ -81,6 +81,16 @@ gateway = Table(
     Column("enrolled_at", UtcTime, nullable=False),
 )
 
+gateway_status = Table(  # what a gateway or the broker last said of its connection: signed by nobody
+    "gateway_status",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("presence", String(16), nullable=False),
+    Column("stated", UtcTime, nullable=False),
+    Column("known_at", UtcTime, nullable=False),
+    Column("there_at", UtcTime),
+)
+
 patient = Table(
     "patient",
     metadata,

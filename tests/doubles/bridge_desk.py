@@ -57,7 +57,14 @@ class BridgeDesk:
     ) -> None:
         self.now = NOW + dt.timedelta(minutes=30)
         url = f"sqlite:///{folder}/bridge.sqlite"
-        self.store = SqlStore(url, sealer, tuple(destinations), duty=duty, consent_needed=consent_needed)
+        self.store = SqlStore(
+            url,
+            sealer,
+            tuple(destinations),
+            duty=duty,
+            consent_needed=consent_needed,
+            clock=lambda: self.now,
+        )
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer
         )
