@@ -22,6 +22,7 @@ from cloud_bridge.page_links import PageLinks
 from cloud_bridge.presence import PresenceLoop
 from cloud_bridge.replies import Replies
 from cloud_bridge.rules.programme import check_setting
+from cloud_bridge.sharing_loop import SharingLoop
 from cloud_bridge.steps import Step, StepObserver, nobody
 from cloud_bridge.store.influx import InfluxSink
 from cloud_bridge.store.sql import SqlStore
@@ -79,6 +80,7 @@ class Bridge:
     work_orders: WorkOrders | None
     acknowledged: Callable[[], None]
     presence: PresenceLoop
+    sharing: SharingLoop
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -103,6 +105,7 @@ class Bridge:
             self.replies.run(),
             self.deliveries.run(),
             self.presence.run(),
+            self.sharing.run(),
             say_heads(self.store.access.head, self.log),
         ]
         if self.work_orders is not None:
@@ -180,7 +183,18 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
             on_acknowledged=acknowledged,
         )
     return Bridge(
-        config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged, presence
+        config,
+        store,
+        log,
+        line,
+        subscriber,
+        intake,
+        replies,
+        deliveries,
+        orders,
+        acknowledged,
+        presence,
+        SharingLoop(store.sharing, utc_now, replies.wake, log),
     )
 
 

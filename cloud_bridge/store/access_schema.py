@@ -47,6 +47,15 @@ account_subject = Table(  # whom a provider vouches for; a subject is never boun
     UniqueConstraint("issuer", "account", name="account_subject_once"),
 )
 
+organization = Table(  # who may be sealed to, where a patient consents to "organization:" and the name
+    "organization",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("kem", String(32), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("added_at", UtcTime, nullable=False),
+)
+
 consent = Table(  # given and withdrawn by one act each; nothing is overwritten but the withdrawal
     "consent",
     metadata,

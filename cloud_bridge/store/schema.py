@@ -91,6 +91,14 @@ gateway_status = Table(  # what a gateway or the broker last said of its connect
     Column("there_at", UtcTime),
 )
 
+gateway_recipients = Table(  # whom a home was last told to seal to beside the hospital
+    "gateway_recipients",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("told_at", UtcTime, nullable=False),
+)
+
 patient = Table(
     "patient",
     metadata,

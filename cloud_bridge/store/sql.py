@@ -17,6 +17,7 @@ from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.outgoing import Outgoing, Sealer
 from cloud_bridge.store.presence import SqlPresence
 from cloud_bridge.store.registry import SqlRegistry
+from cloud_bridge.store.sharing import SqlSharing
 from cloud_bridge.store.silences import Silences
 from wire_format.receipt import Verdict
 
@@ -46,6 +47,7 @@ class SqlStore:
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty, silences)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)
+        self.sharing = SqlSharing(self.engine, sealer)
         self.presence = SqlPresence(self.engine)
         self.deliveries = SqlDeliveries(
             self.engine, staff_language, claim_lasts, zone, duty, consent_needed, silences
