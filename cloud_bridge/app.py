@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud_bridge.api.room import Door
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.api.v1.door import Programs
 from cloud_bridge.audit_head import say_heads
@@ -20,8 +21,10 @@ from cloud_bridge.ingest import Ingest
 from cloud_bridge.intake_loop import IntakeLoop
 from cloud_bridge.mllp_listener import MllpListener
 from cloud_bridge.page_links import PageLinks
+from cloud_bridge.presence import PresenceLoop
 from cloud_bridge.replies import Replies
 from cloud_bridge.rules.programme import check_setting
+from cloud_bridge.sharing_loop import SharingLoop
 from cloud_bridge.steps import Step, StepObserver, nobody
 from cloud_bridge.store.influx import InfluxSink
 from cloud_bridge.store.sql import SqlStore
@@ -78,6 +81,8 @@ class Bridge:
     deliveries: DeliveryLoop
     work_orders: WorkOrders | None
     acknowledged: Callable[[], None]
+    presence: PresenceLoop
+    sharing: SharingLoop
     listener: MllpListener | None = None
 
     async def run(self) -> None:
@@ -102,6 +107,8 @@ class Bridge:
             self.intake.run(),
             self.replies.run(),
             self.deliveries.run(),
+            self.presence.run(),
+            self.sharing.run(),
             say_heads(self.store.access.head, self.log),
         ]
         if self.work_orders is not None:
@@ -115,6 +122,7 @@ class Bridge:
         return work
 
     def _serve(self, section: PageSection) -> Coroutine[Any, Any, None]:
+        oidc = section.oidc
         return serve_page(
             section.port,
             self.store.alerts,
@@ -123,6 +131,7 @@ class Bridge:
             ZoneInfo(self.config.zone),
             self.store.access if section.sign_in == "accounts" else None,
             programs=Programs(self.store.alerts, self.store.listings, self.store.tokens),
+            door=None if oidc is None else Door(oidc.provider(section.port, utc_now, self.log), oidc.local),
         )
 
     def _works(self) -> bool:
@@ -167,7 +176,8 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
         observer(Step.ACKNOWLEDGEMENT_STORED, {})
         wakes.stored()
 
-    subscriber.line = line = _line(config, subscriber, log)
+    presence = PresenceLoop(store.presence, config.site, utc_now, log)
+    subscriber.line = line = _line(config, subscriber, presence, log)
     orders = None
     if config.fhir is not None:
         orders = WorkOrders(
@@ -181,7 +191,19 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
         )
     listener = _listener(config, store, intake, wakes, log)
     return Bridge(
-        config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged, listener
+        config,
+        store,
+        log,
+        line,
+        subscriber,
+        intake,
+        replies,
+        deliveries,
+        orders,
+        acknowledged,
+        presence,
+        SharingLoop(store.sharing, utc_now, replies.wake, log),
+        listener,
     )
 
 
@@ -219,7 +241,7 @@ def _sink(store: SqlStore, section: InfluxSection, log: Log) -> InfluxSink:
     )
 
 
-def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
+def _line(config: Config, subscriber: Subscriber, presence: PresenceLoop, log: Log) -> MqttLine:
     return MqttLine(
         config.broker.broker(),
         f"kiteline-bridge-{config.site}",
@@ -228,4 +250,5 @@ def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
         events=subscriber,
         log=log,
         receive_maximum=BATCH,
+        notices=(subscription(config.site, Channel.STATUS), presence.notice),
     )

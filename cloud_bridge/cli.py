@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from cloud_bridge import access_commands
+from cloud_bridge import access_commands, organization_commands
 from cloud_bridge import config as configuration
 from cloud_bridge.discharge_command import discharge
 from cloud_bridge.page_links import PageLinks
@@ -27,6 +27,7 @@ app.add_typer(commands, name="rules")
 app.add_typer(access_commands.accounts, name="account")
 app.add_typer(access_commands.consents, name="consent")
 app.add_typer(access_commands.audits, name="audit")
+app.add_typer(organization_commands.organizations, name="organization")
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 

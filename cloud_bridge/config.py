@@ -10,6 +10,7 @@ from cloud_bridge.destinations import Destinations
 from cloud_bridge.discharge.section import DischargeSection
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.mllp_listener import MllpSection
+from cloud_bridge.oidc_section import OidcSection
 from cloud_bridge.service_hours import ServiceSection
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
 from wire_format.errors import Misconfigured
@@ -25,10 +26,24 @@ class KeyPaths(Section):
 
 
 class PageSection(Section):
-    """The inbox page, on loopback only. Who comes in: by a link all see all; by accounts policies decide."""
+    """The inbox page, on loopback only. Who comes in: by a link all see all; by accounts policies decide.
+
+    With `oidc` the hospital's own provider says who somebody is.
+    """
 
     port: int = Field(ge=0, le=65535)
     sign_in: Literal["link", "accounts"] = "link"
+    oidc: OidcSection | None = None
+
+    @model_validator(mode="after")
+    def _accounts(self) -> Self:
+        if self.oidc is not None and self.sign_in != "accounts":
+            raise ValueError('with page.oidc people have accounts: write sign_in = "accounts"')
+        if self.oidc is not None and self.port == 0:
+            raise ValueError(
+                "with page.oidc the port is part of an address that the provider knows: choose one"
+            )
+        return self
 
 
 class InfluxSection(Section):

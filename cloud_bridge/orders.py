@@ -16,7 +16,9 @@ def reason_line(alert: Alert, language: str, cause: Cause | None = None) -> str:
     """Return why, in one line; how often, that it came late, and why nothing came, is part of it."""
     reason = say(alert.told, language, "reason")
     if cause is not None:
-        reason = common(language, f"silence_{cause.kind}", {"reason": reason, "device": cause.device})
+        since = "" if cause.since is None else f"{cause.since:%Y-%m-%d %H:%M}"
+        said = {"reason": reason, "device": cause.device, "since": since}
+        reason = common(language, f"silence_{cause.kind}", said)
     if alert.folds:
         count = str(len(alert.episodes))
         reason = common(language, "repeated", {"reason": reason, "count": count})

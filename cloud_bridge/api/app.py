@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from cloud_bridge.access.model import Action
 from cloud_bridge.api.audit import Audit
 from cloud_bridge.api.emergency import Emergency
+from cloud_bridge.api.hospital_sign_in import HospitalSignIn
 from cloud_bridge.api.life import Life
 from cloud_bridge.api.mine import Mine
 from cloud_bridge.api.room import PROGRAMS, Page, Room
@@ -52,7 +53,10 @@ def create_app(page: Page, programs: Programs | None = None) -> FastAPI:
     Life(room).register(app)
     app.post("/dead-letters/retry")(desk.retry)
     if page.accounts is not None:
-        SignIn(room, page.accounts).register(app)
+        sign_in = SignIn(room, page.accounts)
+        sign_in.register(app)
+        if page.door is not None:
+            HospitalSignIn(room, page.accounts, page.door.provider, sign_in.refused).register(app)
         Emergency(room, page.accounts).register(app)
         Audit(room, page.accounts).register(app)
         Mine(room, page.accounts).register(app)

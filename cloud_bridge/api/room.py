@@ -14,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from cloud_bridge.access.engine import Engine
 from cloud_bridge.access.guard import Guard
 from cloud_bridge.access.model import Account, Action
+from cloud_bridge.access.oidc import Local
+from cloud_bridge.access.provider import Provider
 from cloud_bridge.access.sight import ByLink, Guarded, Sight
 from cloud_bridge.api.session import COOKIE, Session, Sessions
 from cloud_bridge.api.v1.problem import ApiError, Kind
@@ -48,6 +50,14 @@ _HEADERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """The way in by the hospital's own provider, and whose local account still opens beside it."""
+
+    provider: Provider
+    local: Local
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
@@ -66,6 +76,7 @@ class Page:
     wrong_takes_s: float = 0.5
     policies: str | None = None
     people: int = PEOPLE
+    door: Door | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import uvicorn
 
 from cloud_bridge.api.app import create_app
-from cloud_bridge.api.room import Page
+from cloud_bridge.api.room import Door, Page
 from cloud_bridge.api.v1.door import Programs
 from cloud_bridge.console.inbox import Record
 from cloud_bridge.console.people import Accounts
@@ -26,13 +26,14 @@ async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
     accounts: Accounts | None = None,
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     programs: Programs | None = None,
+    door: Door | None = None,
 ) -> None:
     """Serve until cancelled; raises `Misconfigured` if the port is taken.
 
-    With `accounts` people sign in, and with `programs` too, programs may ask.
+    With `accounts` people sign in, by `door` if there is one, and with `programs` too, programs may ask.
     """
     hosts = frozenset({f"{LOOPBACK}:{port}", f"localhost:{port}"})
-    page = Page(record, redeem, acknowledged, clock, zone, hosts, accounts)
+    page = Page(record, redeem, acknowledged, clock, zone, hosts, accounts, door=door)
     server = _Server(
         uvicorn.Config(
             create_app(page, programs), log_config=None, access_log=False, server_header=False, lifespan="off"

@@ -9,6 +9,7 @@ from cloud_bridge.access.audit import DESTINATION, SOURCE, Entry, review_of
 from cloud_bridge.access.consent import ORGANIZATION, Consent
 from cloud_bridge.access.guard import AccessStore
 from cloud_bridge.access.model import Account, Action, DataType, Role
+from cloud_bridge.access.oidc import Identity
 from cloud_bridge.console.language import Language
 
 ROLES: Final = {
@@ -58,6 +59,10 @@ class Accounts(AccessStore, Protocol):
 
     def stamp(self, name: str) -> str:
         """Return what changes when an account is given new credentials."""
+        ...
+
+    def vouched(self, who: Identity, now: dt.datetime) -> Account:
+        """Return whose account it is that a provider vouches for; raise `NotSignedIn` if nobody's."""
         ...
 
     def patient_numbered(self, number: str) -> str | None:

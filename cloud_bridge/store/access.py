@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, reviews
 from cloud_bridge.access.consent import Consent, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
+from cloud_bridge.access.oidc import Identity
 from cloud_bridge.access.passwords import Credentials, sign_in
-from cloud_bridge.store import access_schema, consent_holds, schema
+from cloud_bridge.store import access_schema, bindings, consent_holds, schema
 from cloud_bridge.store.audit_chain import append
 from cloud_bridge.store.consents import consents_of, subjects_of, take
 from cloud_bridge.store.engine import reading
@@ -74,9 +75,37 @@ class SqlAccess:
         return _account(row) if inside and row is not None and row.active else None
 
     def stamp(self, name: str) -> str:
-        """Return what changes when an account is given new credentials; empty if there is none."""
+        """Return what changes with an account's credentials and its bindings; empty if there is none."""
         row = self._row(name)
-        return "" if row is None else hashlib.sha256(row.password_hash.encode()).hexdigest()
+        if row is None:
+            return ""
+        with reading(self._engine) as connection:
+            known = [(one.issuer, one.subject) for one in bindings.bound(connection, name)]
+        return hashlib.sha256(json.dumps([row.password_hash, known]).encode()).hexdigest()
+
+    def vouched(self, who: Identity, now: dt.datetime) -> Account:
+        """Return whose account it is that a provider vouches for. Raises `NotSignedIn`; see `bindings`."""
+        with self._engine.begin() as connection:
+            return _account(bindings.account_of(connection, who, now))
+
+    def bind(self, name: str, who: Identity, by: str, now: dt.datetime) -> None:
+        """Bind a provider's subject to an account; raises `Rejected` if either is bound, or there is none."""
+        with self._engine.begin() as connection:
+            bindings.bind(connection, who, name, by, now)
+
+    def unbind(self, name: str) -> int:
+        """Forget whom an account is bound to, and end what was signed in; return how many that were."""
+        with self._engine.begin() as connection:
+            return bindings.unbind(connection, name)
+
+    def bound(self) -> dict[str, list[dict[str, str]]]:
+        """Return by account whom it is bound to, by what and when."""
+        found: dict[str, list[dict[str, str]]] = {}
+        with reading(self._engine) as connection:
+            for one in bindings.bound(connection):
+                said = {"issuer": one.issuer, "subject": one.subject, "by": one.bound_by}
+                found.setdefault(one.account, []).append({**said, "at": one.bound_at.isoformat()})
+        return found
 
     def _row(self, name: str) -> Any:  # noqa: ANN401 - a row
         table = access_schema.account

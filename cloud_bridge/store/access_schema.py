@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, Uuid
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 
 from cloud_bridge.store.schema import COUNT, UtcTime, metadata
 
@@ -22,6 +34,26 @@ account = Table(  # named by the staff number that the hospital's system knows
     Column("failures", Integer, nullable=False),
     Column("locked_until", UtcTime),
     Column("created_at", UtcTime, nullable=False),
+)
+
+account_subject = Table(  # whom a provider vouches for; a subject is never bound anew without a command
+    "account_subject",
+    metadata,
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account", ForeignKey("account.name"), nullable=False),
+    Column("bound_by", Text, nullable=False),
+    Column("bound_at", UtcTime, nullable=False),
+    UniqueConstraint("issuer", "account", name="account_subject_once"),
+)
+
+organization = Table(  # who may be sealed to, where a patient consents to "organization:" and the name
+    "organization",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("kem", String(32), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("added_at", UtcTime, nullable=False),
 )
 
 consent = Table(  # given and withdrawn by one act each; nothing is overwritten but the withdrawal

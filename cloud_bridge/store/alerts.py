@@ -19,7 +19,7 @@ from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.life import Life, events_of, raised_since
 from cloud_bridge.store.outgoing import Sealer, queue_message
-from cloud_bridge.store.silences import cause_of
+from cloud_bridge.store.silences import Silences
 from wire_format.downlink import SeenByCareTeam
 from wire_format.nomenclature import Quantity
 
@@ -39,19 +39,21 @@ def _place(subject: str, *urgency: Any) -> Place:  # noqa: ANN401 - the columns 
 class SqlAlerts:
     """See `Alerts`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a hospital says of its alerts
         self,
         engine: Engine,
         destinations: Sequence[str],
         sealer: Sealer,
         zone: str = "UTC",
         duty: Duty = ALWAYS,
+        silences: Silences | None = None,
     ) -> None:
         self._engine = engine
         self._destinations = tuple(destinations)
         self._sealer = sealer
         self._zone = zone
         self._duty = duty
+        self._silences = silences or Silences(zone)
 
     @property
     def duty(self) -> Duty:
@@ -187,7 +189,7 @@ class SqlAlerts:
         if not is_silence(finding):
             return None
         with reading(self._engine) as connection:
-            return cause_of(connection, finding)
+            return self._silences.cause_of(connection, finding)
 
     def events(self, alert_id: UUID) -> list[LifeEvent]:
         """Return all that happened to an alert, in order."""

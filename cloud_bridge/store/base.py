@@ -13,6 +13,7 @@ from cloud_bridge.rules.care import CareRole
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
 from wire_format.receipt import Verdict
+from wire_format.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,15 @@ class DeadLetter:
     key: DeliveryKey
     last_error: str
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was said of a gateway's connection; `kept`: the broker had it, it did not just happen."""
+
+    gateway: str
+    status: Status
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from cloud_bridge.store.consent_holds import Missing
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.first_visits import VISIT, visit_order
 from cloud_bridge.store.reminders import REMINDER, reminder_order
-from cloud_bridge.store.silences import cause_of
+from cloud_bridge.store.silences import Silences
 from wire_format.errors import Rejected
 
 CLAIM_LASTS: Final = dt.timedelta(minutes=2)
@@ -57,6 +57,7 @@ class SqlDeliveries:
         zone: str = "UTC",
         duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
+        silences: Silences | None = None,
     ) -> None:
         self._engine = engine
         self._staff_language = staff_language
@@ -64,6 +65,7 @@ class SqlDeliveries:
         self._needed = consent_needed
         self._zone = zone
         self._duty = duty
+        self._silences = silences or Silences(zone)
 
     def claim_deliveries(
         self, now: dt.datetime, limit: int, among: Among | None = None
@@ -231,7 +233,7 @@ class SqlDeliveries:
         readings = _reading_orders(connection, evidence)
         software = _software(connection, evidence)
         gateway = _gateway(connection, row.gateway, software) if row.gateway else None
-        why = cause_of(connection, one.finding)
+        why = self._silences.cause_of(connection, one.finding)
         lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]

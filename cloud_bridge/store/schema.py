@@ -102,6 +102,24 @@ gateway = Table(
     Column("enrolled_at", UtcTime, nullable=False),
 )
 
+gateway_status = Table(  # what a gateway or the broker last said of its connection: signed by nobody
+    "gateway_status",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("presence", String(16), nullable=False),
+    Column("stated", UtcTime, nullable=False),
+    Column("known_at", UtcTime, nullable=False),
+    Column("there_at", UtcTime),
+)
+
+gateway_recipients = Table(  # whom a home was last told to seal to beside the hospital
+    "gateway_recipients",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("told_at", UtcTime, nullable=False),
+)
+
 patient = Table(
     "patient",
     metadata,

@@ -69,7 +69,9 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
         "cloud_bridge.mllp_listener",
         "virtual_home.",
     ),
-    "httpx": ("cloud_bridge.connectors.", "virtual_home."),
+    "authlib": ("cloud_bridge.access.oidc",),
+    "joserfc": ("cloud_bridge.access.oidc", "cloud_bridge.access.provider"),
+    "httpx": ("cloud_bridge.connectors.", "cloud_bridge.access.provider", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),
     "alembic": ("cloud_bridge.store.",),
     "psycopg": (),  # SQLAlchemy's business alone

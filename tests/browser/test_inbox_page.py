@@ -153,7 +153,7 @@ def _browser(folder: Path) -> webdriver.Chrome:
     for argument in (*arguments, f"--user-data-dir={folder}/profile"):
         options.add_argument(argument)
     # Nothing but loopback: any other name does not resolve.
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
     browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     browser.set_window_size(*WIDE)
     return browser

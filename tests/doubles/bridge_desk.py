@@ -58,7 +58,13 @@ class BridgeDesk:
         self.now = NOW + dt.timedelta(minutes=30)
         url = Databases.of(folder)
         self.store = SqlStore(
-            url, sealer, tuple(destinations), zone=zone, duty=duty, consent_needed=consent_needed
+            url,
+            sealer,
+            tuple(destinations),
+            zone=zone,
+            duty=duty,
+            consent_needed=consent_needed,
+            clock=lambda: self.now,
         )
         self.ingest = Ingest(
             self.store.intake, self.store.registry, bridge_keys().by_id, lambda: self.now, observer

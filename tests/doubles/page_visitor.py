@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.access.passwords import Credentials, new_credentials
 from cloud_bridge.access.tokens import issue
 from cloud_bridge.api.app import create_app
-from cloud_bridge.api.room import Page
+from cloud_bridge.api.room import Door, Page
 from cloud_bridge.api.v1.door import PER_MINUTE, Programs
 from cloud_bridge.api.v1.streams import Streams
 from cloud_bridge.console.pages import PEOPLE
@@ -118,6 +118,7 @@ class Visitor:
         per_minute: int = PER_MINUTE,
         policies: str | None = None,
         people: int = PEOPLE,
+        door: Callable[[Callable[[], dt.datetime]], Door] | None = None,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -135,6 +136,7 @@ class Visitor:
             wrong_takes_s=wrong_takes_s,
             policies=policies,
             people=people,
+            door=None if door is None else door(lambda: self.desk.now),
         )
         self.app = create_app(page, programs(self.desk, per_minute=per_minute))
         self.http = httpx.AsyncClient(
@@ -206,6 +208,7 @@ async def visitor(
     per_minute: int = PER_MINUTE,
     policies: str | None = None,
     people: int = PEOPLE,
+    door: Callable[[Callable[[], dt.datetime]], Door] | None = None,
 ) -> AsyncIterator[Visitor]:
     one = Visitor(
         folder,
@@ -217,6 +220,7 @@ async def visitor(
         per_minute=per_minute,
         policies=policies,
         people=people,
+        door=door,
     )
     try:
         yield one

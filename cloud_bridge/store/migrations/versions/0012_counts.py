@@ -3,8 +3,8 @@
 from alembic import op
 from sqlalchemy import BigInteger, Integer
 
-revision = "0009"
-down_revision = "0008"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
