@@ -108,14 +108,10 @@ async def test_a_step_leads_back_to_the_same_page(tmp_path: Path) -> None:
         assert "<title>Inbox: 6 waiting</title>" in await one.inbox()
 
 
-async def test_an_address_that_is_none_is_the_first_page(tmp_path: Path) -> None:
+async def test_an_address_that_is_none_is_the_first_page_and_tells_of_nobody(tmp_path: Path) -> None:
     async with ward(tmp_path) as one:
         for query in ("after=x&above=1", "after=0-0-1-1-zz&above=1", "above=5", "done=nonsense"):
             assert "page 1 of 2" in await get(one, f"/?{query}")
-
-
-async def test_what_somebody_may_not_see_is_not_told_by_its_address(tmp_path: Path) -> None:
-    async with ward(tmp_path) as one:
         hidden = next(
             a.alert_id for a in one.desk.store.alerts.open_alerts() if a.finding.subject == "person-9"
         )

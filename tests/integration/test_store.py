@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, create_engine, text
 
 from cloud_bridge.store import schema
 from cloud_bridge.store.base import ClaimedDelivery, EnrolledGateway
@@ -65,6 +67,66 @@ def test_a_file_of_sqlite_is_durable(tmp_path: Path) -> None:
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
         assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
     engine.dispose()
+
+
+def test_what_waited_before_there_were_ranks_is_delivered_in_order(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bridge.sqlite"
+    old = create_engine(url)
+    with old.begin() as connection:
+        migrate_to(connection, "0005")
+        for number, (severity, late) in enumerate([("high", 0), ("severe", 1), ("severe", 0)]):
+            alert = {"rule": "r", "version": "1", "subject": "p", "gateway": "g", "standing": "confirmed"}
+            alert |= {
+                "evidence": "[]",
+                "statements": "[]",
+                "reason": "{}",
+                "state": "open",
+                "queue": "clinical",
+            }
+            alert |= {"programme": "p", "severity": severity, "late": late, "id": f"{number:032x}"}
+            alert |= {"revision": 1, "escalation": 0, "reopened": 0}
+            insert(connection, "alert", alert | dict.fromkeys(("since", "raised_at", "due_at"), LONG_AGO))
+            insert(connection, "delivery", {"kind": "alert", "subject": f"{number:032x}", **WAITING})
+        insert(connection, "delivery", {"kind": "reading", "subject": f"{9:032x}", **WAITING})
+    old.dispose()
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT kind, subject, rank FROM delivery ORDER BY rank")).all()
+        folded = connection.execute(text("SELECT DISTINCT folded_into FROM alert")).scalars().all()
+    engine.dispose()
+    assert [(row.kind, int(row.subject, 16), row.rank) for row in rows] == [
+        ("alert", 2, 0),
+        ("alert", 0, 1),
+        ("alert", 1, 2),
+        ("reading", 9, 3),
+    ]
+    assert folded == [None]
+
+
+LONG_AGO = "2026-11-01 00:00:00.000000"
+WAITING = {
+    "destination": "fhir",
+    "wanted": 1,
+    "delivered": 0,
+    "attempts": 0,
+    "next_attempt_at": LONG_AGO,
+    "dead": 0,
+    "created_at": LONG_AGO,
+}
+
+
+def migrate_to(connection: Connection, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def insert(connection: Connection, table: str, values: dict[str, object]) -> None:
+    """Add a row as that version had it."""
+    columns = ", ".join(f'"{name}"' for name in values)
+    places = ", ".join(f":{name}" for name in values)
+    connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({places})"), values)  # noqa: S608 - a test's names
 
 
 def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
