@@ -16,11 +16,11 @@ from cloud_bridge.api.v1.description import describe
 from cloud_bridge.api.v1.door import Desk, Programs
 from cloud_bridge.api.v1.limits import Bounded, Rate
 from cloud_bridge.api.v1.problem import OTHERWISE, WRONG, ApiError, Kind, answer
-from cloud_bridge.console.language import chosen
+from cloud_bridge.console.language import Language
 from cloud_bridge.console.people import Accounts
 from wire_format.errors import Unreachable
 
-_KINDS: Final = {404: Kind.NO_SUCH_PATH, 405: Kind.WRONG_METHOD, 413: Kind.TOO_LARGE}
+_KINDS: Final = {404: Kind.NO_SUCH_PATH, 405: Kind.WRONG_METHOD}
 _WHERE: Final = f"{PROGRAMS}/openapi.json"
 
 
@@ -75,30 +75,23 @@ def add(  # noqa: PLR0913, PLR0917 - what a route is
     )
 
 
-def _words(request: Request) -> Any:  # noqa: ANN401 - a language
-    desk: Desk | None = getattr(request.app.state, "desk", None)
-    if desk is None:
-        return chosen(None, request.headers.get("accept-language", ""))
+def _words(request: Request) -> Language:
+    desk: Desk = request.app.state.desk
     return desk.room.words(request)
 
 
-def _said(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ApiError)  # noqa: S101 - what it is registered for
+def _said(request: Request, error: Any) -> JSONResponse:  # noqa: ANN401 - an `ApiError`
     return answer(error, _words(request))
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, ApiError):
-        return answer(error, _words(request))
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = getattr(error, "headers", None)
-    if status not in _KINDS:
+def _http(request: Request, error: Any) -> JSONResponse:  # noqa: ANN401 - an `HTTPException`
+    """Answer what the framework refuses by itself; beside paths and methods that is a body it cannot read."""
+    if error.status_code not in _KINDS:
         return answer(ApiError(Kind.INVALID, [("body", "", WRONG["json_invalid"])]), _words(request))
-    return answer(ApiError(_KINDS[status], headers=headers, where=_WHERE), _words(request))
+    return answer(ApiError(_KINDS[error.status_code], headers=error.headers, where=_WHERE), _words(request))
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+def _invalid(request: Request, error: Any) -> JSONResponse:  # noqa: ANN401 - a `RequestValidationError`
     return answer(ApiError(Kind.INVALID, [_wrong(one) for one in error.errors()]), _words(request))
 
 
