@@ -11,6 +11,7 @@ from cloud_bridge.alerts import AlertState, Outcome
 from cloud_bridge.api.v1.alerts import AT_ONCE
 from cloud_bridge.api.v1.problem import OTHERWISE, SAID, WRONG
 from cloud_bridge.console.language import language
+from cloud_bridge.store import schema
 from tests.doubles.api_caller import API, NURSE, caller, calling
 from tests.doubles.bridge_desk import told
 from tests.doubles.bridge_home import SealingHome
