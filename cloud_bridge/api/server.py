@@ -15,6 +15,8 @@ from cloud_bridge.console.people import Accounts
 from wire_format.errors import Misconfigured
 
 LOOPBACK = "127.0.0.1"
+ENDS_WITHIN_S = 5
+"""Streams end by themselves; one whose reader reads nothing any more is cut off."""
 
 
 async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
@@ -36,7 +38,12 @@ async def serve_page(  # noqa: PLR0913, PLR0917 - what a page is built from
     page = Page(record, redeem, acknowledged, clock, zone, hosts, accounts, door=door)
     server = _Server(
         uvicorn.Config(
-            create_app(page, programs), log_config=None, access_log=False, server_header=False, lifespan="off"
+            create_app(page, programs),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=ENDS_WITHIN_S,
         )
     )
     with _bound(port) as listener:

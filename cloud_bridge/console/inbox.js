@@ -37,6 +37,8 @@
   const source = new EventSource(`/api/v1/events?after=${banner.dataset.after}`);
 
   source.addEventListener("alert", (event) => {
+    // Where nobody waits there is nothing under anybody's hands: new items appear by themselves.
+    if (!document.querySelector("article.card")) return leave();
     changed.add(JSON.parse(event.data).alert_id);
     show();
   });

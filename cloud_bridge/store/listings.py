@@ -65,28 +65,12 @@ class SqlListings:
 
     # --- alerts ---
 
-    def subjects(self, asked: AlertsAsked) -> list[str]:
-        """Return whom the alerts asked for are about."""
-        query = select(schema.alert.c.subject).where(_asked(asked)).distinct()
-        with reading(self._engine) as connection:
-            return list(connection.execute(query).scalars())
-
-    def alerts(
-        self,
-        asked: AlertsAsked,
-        subjects: Collection[str],
-        after: tuple[dt.datetime, UUID] | None,
-        limit: int,
-    ) -> list[Alert]:
-        """Return alerts about some subjects, the latest raised first, after one that was seen."""
+    def alerts(self, asked: AlertsAsked, after: tuple[dt.datetime, UUID] | None, limit: int) -> list[Alert]:
+        """Return alerts, the latest raised first, after one that was seen."""
         table = schema.alert
         query = (
             select(table)
-            .where(
-                _asked(asked),
-                table.c.subject.in_(list(subjects) or _NOBODY),
-                true() if after is None else _raised_before(*after),
-            )
+            .where(_asked(asked), true() if after is None else _raised_before(*after))
             .order_by(table.c.raised_at.desc(), table.c.id.desc())
             .limit(limit)
         )

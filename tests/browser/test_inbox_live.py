@@ -1,6 +1,7 @@
 """The inbox hears of changes: a quiet banner in a real browser, and nothing moves under anybody's hands."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,20 @@ def inbox(tmp_path: Path) -> Iterator[Open]:
     """A nurse in front of the inbox; the desk is the store, in which others work too."""
     desk = BridgeDesk(tmp_path)
     fill_a_day(desk, SealingHome())
+    with _signed_in(desk, tmp_path) as one:
+        one.until_said("Patient 1")
+        yield one
+
+
+@contextmanager
+def _signed_in(desk: BridgeDesk, folder: Path) -> Iterator[Open]:
     staff(desk)
     with served(desk) as address:
-        browser = _browser(tmp_path)
+        browser = _browser(folder)
         try:
             one = Open(browser, desk, address, [])
             browser.get(address)
             _sign_in(one, "n1")
-            one.until_said("Patient 1")
             yield one
         finally:
             browser.quit()
@@ -78,6 +85,15 @@ def test_the_banner_speaks_chinese_and_fits_a_phone(inbox: Open) -> None:
     works(inbox.desk, "patient-1")
     inbox.until_said("1 项新增或有变化")
     _legible(inbox)
+
+
+def test_where_nobody_waits_new_items_appear_by_themselves(tmp_path: Path) -> None:
+    desk = BridgeDesk(tmp_path)
+    with _signed_in(desk, tmp_path) as one:
+        one.until_said("Nobody waits")
+        fill_a_day(desk, SealingHome())
+        one.until_said("Patient 1")
+        assert one.browser.current_url.endswith("/?renews=1")  # which keeps no session alive
 
 
 def test_whoever_is_signed_out_leaves_the_page(inbox: Open) -> None:

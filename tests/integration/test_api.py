@@ -2,14 +2,16 @@
 
 import datetime as dt
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from cloud_bridge.access.model import DataType, Role
 from cloud_bridge.alerts import AlertState, Outcome
+from cloud_bridge.api.v1.alerts import AT_ONCE
 from cloud_bridge.api.v1.problem import OTHERWISE, SAID, WRONG
 from cloud_bridge.console.language import language
+from cloud_bridge.store import schema
 from tests.doubles.api_caller import API, NURSE, caller, calling
 from tests.doubles.bridge_desk import told
 from tests.doubles.bridge_home import SealingHome
@@ -42,6 +44,21 @@ async def test_alerts_come_in_pages_of_one_order(tmp_path: Path) -> None:
         rest = await asks.get("/alerts", limit=2, cursor=first.json()["next"])
         assert [a["alert_id"] for a in rest.json()["items"]] == ids[2:4]
         assert (await asks.get("/alerts", limit=201)).status_code == 422
+
+
+async def test_a_page_is_full_however_many_others_lie_between(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        before = [a["alert_id"] for a in await asks.items("/alerts")]
+        table = schema.alert
+        with asks.one.desk.store.engine.begin() as connection:
+            like = dict(connection.execute(select(table).limit(1)).one()._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a dict
+            for n in range(2 * AT_ONCE + 1):
+                later = like["raised_at"] + dt.timedelta(seconds=n)
+                other = {**like, "id": uuid4(), "subject": f"stranger-{n % 3}", "raised_at": later}
+                connection.execute(table.insert().values(**other))
+        whole = (await asks.get("/alerts", limit=len(before))).json()
+        assert ([a["alert_id"] for a in whole["items"]], whole["next"]) == (before, None)
+        assert [a["alert_id"] for a in await asks.items("/alerts", limit=1)] == before
 
 
 async def test_alerts_are_found_by_what_they_are(tmp_path: Path) -> None:

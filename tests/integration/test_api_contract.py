@@ -20,6 +20,9 @@ from tests.doubles.page_visitor import fill_a_day, fill_other_programmes, token
 from tests.doubles.served_page import served, staff
 
 SECONDS = os.environ.get("API_CHECK_S", "")
+HOW_MUCH = (
+    ("--max-time", SECONDS) if SECONDS else ("--phases", "examples,fuzzing,stateful", "--max-examples", "3")
+)
 SEED = str(random.SystemRandom().randrange(10**6)) if SECONDS else "1"
 
 # A request may be right and yet too late: 409 and 412 are about the state, 428 asks which one was seen.
@@ -51,7 +54,7 @@ def test_made_up_requests_are_answered_as_described(tmp_path: Path) -> None:
             [
                 Path(sys.executable).parent / "schemathesis",
                 *("--config-file", config, "run", f"{address}/api/v1/openapi.json"),
-                *("--checks", "all", "--max-time", SECONDS or "6", "--seed", SEED, "--no-color"),
+                *("--checks", "all", "--seed", SEED, "--no-color", *HOW_MUCH),
                 *("--header", f"Authorization: Bearer {token(desk, 'n1')}"),
                 *(
                     "--exclude-path",
@@ -62,14 +65,14 @@ def test_made_up_requests_are_answered_as_described(tmp_path: Path) -> None:
             check=False,
             capture_output=True,
             text=True,
-            timeout=int(SECONDS or 30) + 60,
+            timeout=int(SECONDS or 20) + 80,
         )
     assert run.returncode == 0, run.stdout + run.stderr
     selected, everything = map(int, re.findall(r"(\d+) selected / (\d+) total", run.stdout)[0])
     assert selected >= everything - 1 >= 15
     counted = re.search(r"(\d+) generated, (\d+) passed", run.stdout)
     assert counted is not None, run.stdout
-    assert int(counted[1]) > 100
+    assert int(counted[1]) == int(counted[2]) > 50
     print(run.stdout)  # noqa: T201 - what `make api-check` shows
     assert desk.store.access.broken_at() is None
     desk.close()

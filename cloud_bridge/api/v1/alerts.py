@@ -1,5 +1,6 @@
 """Alerts: the list, one with its history and evidence, and the acts on it."""
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Final
 from uuid import UUID
@@ -38,6 +39,7 @@ Seen = Annotated[
         alias="If-Match", description="The ETag, or the tag, of the item as it was seen.", examples=['"2"']
     ),
 ]
+AT_ONCE: Final = 100
 _PERSONAL: Final = (Move.ACKNOWLEDGE, Move.BEGIN, Move.RESOLVE, Move.ESCALATE)
 _STEPS: Final = {
     AlertState.OPEN: _PERSONAL,
@@ -72,18 +74,38 @@ def alerts(who: Reads, request: Request, asked: Annotated[AlertQuery, Query()]) 
         asked.role,
         asked.patient,
     )
-    shown = [one for one in listings.subjects(wanted) if _sees(who.sight.may, one)]
-    found = listings.alerts(wanted, shown, after(asked.cursor), asked.limit + 1)
+    found = _visible(who, wanted, after(asked.cursor), asked.limit + 1)
     page = found[: asked.limit]
-    visible = {one for one in {a.finding.subject for a in page} if _sees(who.sight.sees, one)}
+    seen = {one for one in {a.finding.subject for a in page} if _sees(who.sight.sees, one)}
     owned = listings.quantities({i for a in page for i in a.finding.evidence})
     items = [
         AlertShown.model_validate(_fields(who, a, _tells(who, a, owned)))
         for a in page
-        if a.finding.subject in visible
+        if a.finding.subject in seen
     ]
     more = place(page[-1].raised_at, page[-1].alert_id) if len(found) > asked.limit else None
     return answer(request, AlertPage(items=items, next=more), more=more)
+
+
+def _visible(
+    who: Caller, wanted: AlertsAsked, place: tuple[dt.datetime, UUID] | None, limit: int
+) -> list[Alert]:
+    """Return so many alerts that may be seen; of each subject it is asked once, of no more than needed."""
+    may: dict[str, bool] = {}
+    found: list[Alert] = []
+    at_once = max(limit, AT_ONCE)
+    while len(found) < limit:
+        some = who.desk.listings.alerts(wanted, place, at_once)
+        for one in some:
+            subject = one.finding.subject
+            if subject not in may:
+                may[subject] = _sees(who.sight.may, subject)
+            if may[subject] and len(found) < limit:
+                found.append(one)
+        if len(some) < at_once:
+            break
+        place = some[-1].raised_at, some[-1].alert_id
+    return found
 
 
 def alert(who: Reads, request: Request, alert_id: AlertPath) -> Response:
