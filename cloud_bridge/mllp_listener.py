@@ -51,7 +51,7 @@ class ServerTlsSection(Section):
 
 
 class MllpSection(Section):
-    """Where messages come in. In clear only from this machine: elsewhere write [mllp.tls]."""
+    """Where messages come in. From elsewhere than this machine only over TLS, and of senders that we know."""
 
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
@@ -61,9 +61,11 @@ class MllpSection(Section):
     tls: ServerTlsSection | None = None
 
     @model_validator(mode="after")
-    def _in_clear_only_here(self) -> Self:
-        if self.tls is None and self.host not in HERE:
-            raise ValueError("messages would come in clear: write [mllp.tls]")
+    def _known_senders(self) -> Self:
+        if self.host not in HERE and (self.tls is None or self.tls.ca is None):
+            raise ValueError(
+                "anybody could send plans: write [mllp.tls] with ca, and give senders certificates"
+            )
         return self
 
 

@@ -342,9 +342,11 @@ async def test_over_tls_only_who_shows_a_certificate_is_heard(tmp_path: Path) ->
         assert one.plans == 1
 
 
-def test_in_clear_from_this_machine_only() -> None:
-    with pytest.raises(ValueError, match=r"write \[mllp.tls\]"):
-        MllpSection(host="0.0.0.0", port=2575)  # noqa: S104 - what is refused
+def test_from_elsewhere_only_known_senders_are_heard() -> None:
+    anybody = ServerTlsSection(certificate=Path("c"), key=Path("k"))
+    for tls in (None, anybody):
+        with pytest.raises(ValueError, match=r"write \[mllp.tls\] with ca"):
+            MllpSection(host="0.0.0.0", port=2575, tls=tls)  # noqa: S104 - what is refused
     with pytest.raises(Misconfigured, match=r"mllp\.tls: a file cannot be used"):
         ServerTlsSection(certificate=Path("/nowhere"), key=Path("/nowhere")).context()
 
