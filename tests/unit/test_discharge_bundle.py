@@ -8,7 +8,7 @@ import pytest
 
 from cloud_bridge.discharge.fhir_plan import plan_of
 from cloud_bridge.discharge.plan import PlanRefusedError
-from tests.doubles.discharge_plans import MADE, TERMS, bundle, numbered, plan
+from tests.doubles.discharge_plans import BASE, MADE, TERMS, bundle, numbered, plan
 
 NOW = MADE + dt.timedelta(hours=1)
 
@@ -112,6 +112,14 @@ def test_a_ward_and_a_physician_who_are_not_in_the_bundle_are_left_to_the_regist
 
     with pytest.raises(PlanRefusedError, match=r"CarePlan/c\.author: nobody answers for the plan"):
         plan(nobody)
+
+
+def test_a_subject_may_be_named_by_number_and_by_its_whole_address() -> None:
+    def change(by_id: dict[str, dict[str, Any]]) -> None:
+        by_id["systolic"]["subject"] = {"identifier": numbered("patient", "42")}
+        by_id["diastolic"]["subject"] = {"reference": f"{BASE}/fhir/Patient/p"}
+
+    assert plan(change).digest == plan().digest
 
 
 def test_orders_with_a_period_and_orders_that_are_none() -> None:
