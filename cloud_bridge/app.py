@@ -212,6 +212,8 @@ def _listener(
 ) -> MllpListener | None:
     if config.mllp is None or config.discharge is None:
         return None
+    if config.mllp.tls is not None:
+        config.mllp.tls.context()  # what cannot be used is said before anything runs
     terms, defaults = config.discharge.terms(config.zone), config.discharge.defaults()
 
     def taken() -> None:

@@ -51,7 +51,7 @@ class ServerTlsSection(Section):
 
 
 class MllpSection(Section):
-    """Where messages come in. In clear only from this machine: elsewhere write [mllp.tls]."""
+    """Where messages come in. From elsewhere than this machine only over TLS, and of senders that we know."""
 
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
@@ -61,9 +61,11 @@ class MllpSection(Section):
     tls: ServerTlsSection | None = None
 
     @model_validator(mode="after")
-    def _in_clear_only_here(self) -> Self:
-        if self.tls is None and self.host not in HERE:
-            raise ValueError("messages would come in clear: write [mllp.tls]")
+    def _known_senders(self) -> Self:
+        if self.host not in HERE and (self.tls is None or self.tls.ca is None):
+            raise ValueError(
+                "anybody could send plans: write [mllp.tls] with ca, and give senders certificates"
+            )
         return self
 
 
@@ -97,28 +99,36 @@ class MllpListener:
     _open: int = 0
 
     async def run(self) -> None:
-        """Serve whoever connects, for ever."""
-        tls = None if self.section.tls is None else self.section.tls.context()
-        async with asyncio.TaskGroup() as tasks:
+        """Serve whoever connects, for ever. Raises `Misconfigured` if the port is taken."""
+        serving: list[asyncio.TaskGroup] = []
 
-            def connected(reader: Any, writer: Any) -> None:  # noqa: ANN401 - hl7's streams
-                tasks.create_task(self._serve(reader, writer))
+        def connected(reader: Any, writer: Any) -> None:  # noqa: ANN401 - hl7's streams
+            serving[0].create_task(self._serve(reader, writer))
 
-            try:
-                server = await start_hl7_server(
-                    connected, self.section.host, self.section.port, limit=self.section.longest, ssl=tls
-                )
-            except OSError as error:
-                raise Misconfigured(
-                    f"mllp.port: {self.section.host}:{self.section.port} cannot be listened on "
-                    f"({error.strerror}): write a free port."
-                ) from error
-            self.port = server.sockets[0].getsockname()[1]
-            self.listening.set()
-            try:
+        server = await self._bound(connected)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                serving.append(tasks)
+                await server.start_serving()
+                self.listening.set()
                 await asyncio.get_running_loop().create_future()
-            finally:
-                server.close()
+        finally:
+            server.close()
+
+    async def _bound(self, connected: Callable[[Any, Any], None]) -> asyncio.Server:
+        section = self.section
+        tls = None if section.tls is None else section.tls.context()
+        try:
+            server: asyncio.Server = await start_hl7_server(
+                connected, section.host, section.port, limit=section.longest, ssl=tls, start_serving=False
+            )
+        except OSError as error:
+            raise Misconfigured(
+                f"mllp.port: {section.host}:{section.port} cannot be listened on ({error.strerror}): "
+                "write a free port."
+            ) from error
+        return server
 
     async def _serve(self, reader: Any, writer: Any) -> None:  # noqa: ANN401 - hl7's streams
         self._open += 1

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cloud_bridge.connectors.base import Identifier
-from cloud_bridge.discharge.bundle import Document, Entry, read
+from cloud_bridge.discharge.bundle import Document, Element, Entry, read
 from cloud_bridge.discharge.fhir_orders import goals, medications, services
 from cloud_bridge.discharge.plan import CarePart, DischargePlan, Fault, PlanRefusedError
 from cloud_bridge.discharge.terms import PROGRAMME, Terms
@@ -56,7 +56,7 @@ def plan_of(document: object, terms: Terms, now: dt.datetime) -> DischargePlan:
         family_doctor=doctor,
         family_organization=practice,
         over=over,
-        remarks=tuple(doc.remarks),
+        remarks=tuple(dict.fromkeys(doc.remarks)),
     )
 
 
@@ -82,12 +82,13 @@ def _care(
 
 def _of_one_patient(doc: Document, patient: Entry) -> None:
     """Note what is about another patient: it must not meet this one's plan."""
-    ours = {one["value"] for one in patient.body.get("identifier", ()) if "value" in one}
+    ours = {(one.get("system"), one.get("value")) for one in patient.body.get("identifier", ())}
     for one in doc.entries:
         if (subject := one.body.get("subject")) is None:
             continue
         inside = doc.find(subject) is patient
-        named = subject.get("identifier", {}).get("value") in ours
+        number = subject.get("identifier", {})
+        named = "value" in number and (number.get("system"), number["value"]) in ours
         if not inside and not named:
             doc.fault(f"{one.name}.subject", "it is not this Bundle's Patient: leave out what is another's")
 
@@ -159,14 +160,25 @@ def _attending(doc: Document, encounter: Entry, terms: Terms) -> Identifier | No
             kinds = {code for kind in one.get("type", ()) for _, code in codings(kind)}
             if role in kinds and "individual" in one:
                 where = f"{encounter.name}.participant[{number}].individual"
-                return doc.who(where, one["individual"], terms.staff_system)
+                return _if_known(doc, where, one["individual"], terms)
     return None
 
 
 def _provider(doc: Document, encounter: Entry, terms: Terms) -> Identifier | None:
     if "serviceProvider" not in encounter.body:
         return None
-    return doc.who(f"{encounter.name}.serviceProvider", encounter.body["serviceProvider"], terms.staff_system)
+    where = f"{encounter.name}.serviceProvider"
+    return _if_known(doc, where, encounter.body["serviceProvider"], terms)
+
+
+def _if_known(doc: Document, where: str, reference: Element, terms: Terms) -> Identifier | None:
+    """Return whom a reference names; of whom the registry may know it too, not to find them is no fault."""
+    before = len(doc.faults)
+    found = doc.who(where, reference, terms.staff_system)
+    for fault in doc.faults[before:]:
+        doc.remark(fault.where, f"not used: {fault.what}")
+    del doc.faults[before:]
+    return found
 
 
 def _family_doctor(

@@ -35,6 +35,8 @@ _ROLES: Final = ("PP", "FHCP")
 _DELETED: Final = frozenset({"DE", "DL", "DI"})
 _NOT_READ: Final = ("OBX", "RXE", "RXO", "RXD", "GOL", "ORC", "TXA")
 _EXPIRED: Final = "20"
+LONGEST_CONTROL_ID: Final = 199
+"""HL7 v2.7, MSH-10; 20 in earlier versions."""
 AHEAD: Final = dt.timedelta(minutes=5)
 
 
@@ -68,6 +70,9 @@ def header_of(fields: Fields, terms: Terms, processing: str) -> Header:
     control_id = fields.text("MSH", 10)
     if not control_id:
         faults.append(Hl7Fault("MSH-10", "write a control id: it tells messages apart", REQUIRED))
+    elif len(control_id) > LONGEST_CONTROL_ID:
+        what = f"write a control id of {LONGEST_CONTROL_ID} characters at most"
+        faults.append(Hl7Fault("MSH-10", what, DATA_TYPE))
     text = fields.text("MSH", 7)
     made_at = moment(text, terms.zone)
     if made_at is None:

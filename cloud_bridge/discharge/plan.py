@@ -6,7 +6,7 @@ FHIR plan of the same stay said of it stays.
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -156,10 +156,3 @@ def dump(plan: DischargePlan) -> str:
 def load(text: str) -> DischargePlan:
     """Return a plan as it was kept."""
     return _PLAN.validate_json(text)
-
-
-def refuse_if(faults: Iterable[Fault]) -> None:
-    """Raise `PlanRefusedError` if there is a fault."""
-    found = tuple(faults)
-    if found:
-        raise PlanRefusedError(found)

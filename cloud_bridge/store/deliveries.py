@@ -206,7 +206,7 @@ class SqlDeliveries:
             if key.kind == VISIT:
                 return visit_order(connection, key.subject, self._staff_language)
             if key.kind == REMINDER:
-                return reminder_order(connection, key.subject, now)
+                return reminder_order(connection, key.subject, (self._zone, self._duty), now)
             return self._alert_order(connection, key.subject, consent, now)
 
     def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:

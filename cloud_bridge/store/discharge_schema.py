@@ -62,7 +62,6 @@ reminder = Table(  # one message to a patient about medicines; what came due whi
     Column("patient", ForeignKey("patient.id"), nullable=False),
     Column("due_at", UtcTime, nullable=False),
     Column("until", UtcTime, nullable=False),
-    Column("text", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Index("reminder_patient", "patient"),
 )

@@ -26,6 +26,7 @@ REMINDER: Final = "reminder"
 REMIND: Final = "remind:"
 LATEST: Final = dt.timedelta(hours=1)
 """How long after its time a reminder is still told."""
+_INSTANT: Final = dt.timedelta(microseconds=1)
 
 Where = tuple[str, Duty]
 """The zone of the site, and its quiet hours."""
@@ -59,7 +60,7 @@ def remind(
     row = connection.execute(select(table).where(table.c.id == plan_id)).one()
     plan, there = load(row.plan), _where(connection, row.patient, where)
     # What was missed in a longer stop is not written out dose by dose.
-    after = max(since - dt.timedelta(microseconds=1), now - dt.timedelta(days=2))
+    after = max(since - _INSTANT, now - dt.timedelta(days=2))
     for moment in due_within(plan, after, now, there):
         _remind(connection, (plan_id, row.patient), moment, destinations, now)
     set_timer(connection, due, next_due(plan, now, there))
@@ -78,25 +79,33 @@ def _remind(
     if connection.execute(select(table.c.id).where(table.c.id == identity)).first() is not None:
         return
     until = moment.at + LATEST
-    query = select(schema.patient.c.language).where(schema.patient.c.id == patient)
-    language = connection.execute(query).scalar_one()
-    text = discharge_words(language, "reminder", {"medicines": ", ".join(moment.medicines)})
-    values = {"patient": patient, "due_at": moment.at, "until": until, "text": text}
+    values = {"patient": patient, "due_at": moment.at, "until": until}
     state = "told" if now < until else "missed"
     connection.execute(table.insert().values(id=identity, discharge=plan_id, state=state, **values))
     if state == "told":
         want_delivery(connection, REMINDER, identity, destinations, now)
 
 
-def reminder_order(connection: Connection, reminder: UUID, now: dt.datetime) -> ReminderOrder | None:
-    """Return what a connector needs to tell a patient; None if it is too late, or the plan is over."""
+def reminder_order(
+    connection: Connection, reminder: UUID, where: Where, now: dt.datetime
+) -> ReminderOrder | None:
+    """Return what a connector needs to tell a patient.
+
+    None if it is too late, or if by the plan that holds now nothing is due at that moment any more.
+    """
     table, plans = discharge_schema.reminder, discharge_schema.discharge
     row = connection.execute(select(table).where(table.c.id == reminder)).one()
-    over = connection.execute(select(plans.c.over).where(plans.c.id == row.discharge)).scalar_one()
-    if over or now >= row.until:
+    if now >= row.until:
+        return None
+    text = connection.execute(select(plans.c.plan).where(plans.c.id == row.discharge)).scalar_one()
+    there = _where(connection, row.patient, where)
+    due = due_within(load(text), row.due_at - _INSTANT, row.due_at, there)
+    if not due:
         return None
     patient = connection.execute(select(schema.patient).where(schema.patient.c.id == row.patient)).one()
-    return ReminderOrder(reminder, rows.care_context(patient), row.due_at, row.until, row.text)
+    care = rows.care_context(patient)
+    said = discharge_words(care.language, "reminder", {"medicines": ", ".join(due[0].medicines)})
+    return ReminderOrder(reminder, care, row.due_at, row.until, said)
 
 
 def _where(connection: Connection, patient: str, where: Where) -> tuple[Any, Duty]:

@@ -294,9 +294,9 @@ class Command:
     capture: pytest.CaptureFixture[str]
     patch: pytest.MonkeyPatch
 
-    def __call__(self, document: dict[str, Any]) -> tuple[int, str, str]:
+    def __call__(self, document: dict[str, Any] | str) -> tuple[int, str, str]:
         file = self.folder / "plan.json"
-        file.write_text(text(document))
+        file.write_text(document if isinstance(document, str) else text(document))
         argv = ["cloud-bridge", "discharge", str(file), "--config", str(self.folder / "bridge.toml")]
         self.patch.setattr(sys, "argv", argv)
         with pytest.raises(SystemExit) as ended:
@@ -334,3 +334,8 @@ def test_the_command_says_what_to_correct(command: Command, folder: Path) -> Non
     )
     code, _, err = command(bundle())
     assert (code, "write [discharge]" in err) == (2, True)
+
+
+def test_a_file_that_is_no_json_is_said(command: Command) -> None:
+    code, _, err = command("no plan")
+    assert (code, "cannot be read as JSON" in err) == (2, True)

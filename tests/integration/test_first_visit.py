@@ -232,7 +232,7 @@ async def hospital(folder: Path) -> AsyncIterator[tuple[FhirR4Connector, Desk]]:
     try:
         async with Desk(base) as staff, FhirR4Connector(base, test_data=True) as connector:
             await staff.know("Patient", f"{BASE}/patient", "42")
-            for one in ("nurse-1", "physician-1", "doctor-7"):
+            for one in ("nurse-1", "physician-1"):
                 await staff.know("Practitioner", f"{BASE}/staff", one)
             await staff.know("Organization", f"{BASE}/organization", "ward-1")
             yield connector, staff
@@ -246,6 +246,12 @@ async def test_a_real_server_has_one_task_and_its_completion_is_read_back(
     async with hospital(tmp_path / "fhir") as (connector, staff):
         plan_id = take(desk, plan())
         loop = DeliveryLoop(desk.store.deliveries, {"fhir": connector}, lambda: desk.now, log=silent())
+        # A family doctor whom the server does not know is a dead letter that people see, and can mend.
+        await loop.round()
+        (letter,) = desk.store.alerts.dead_letters()
+        assert (letter.key.kind, await staff.find("Task")) == ("visit", [])
+        await staff.know("Practitioner", f"{BASE}/staff", "doctor-7")
+        desk.store.deliveries.retry_dead(letter.key, desk.now)
         await loop.round()
         (task,) = await staff.find("Task")
         assert (task["status"], task["performerType"][0]["coding"][0]["code"]) == ("requested", "62247001")
@@ -341,6 +347,7 @@ async def test_an_a03_over_the_wire_becomes_a_task_at_the_hospitals_server(tmp_p
             log=tmp_path / "bridge.log",
             ready=lambda: accepts(mllp_port),
         )
+        await staff.know("Practitioner", f"{BASE}/staff", "doctor-7")
         await mosquitto.start()
         try:
             await bridge.start()

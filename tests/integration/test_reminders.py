@@ -189,6 +189,15 @@ def test_a_plan_that_is_over_reminds_of_nothing(desk: BridgeDesk) -> None:
     assert states(desk) == ["told"]
 
 
+def test_what_is_queued_names_what_the_plan_says_when_it_is_told(desk: BridgeDesk) -> None:
+    take(desk, plan())
+    desk.wake(EIGHT + 12 * HOUR)  # both medicines are due, and nothing is delivered yet
+    take(desk, plan(lambda by_id: by_id.pop("m1"), MADE + HOUR))
+    (order,) = told(desk)
+    assert "Metoprolol" in order.text
+    assert "Amlodipine" not in order.text
+
+
 def test_a_later_version_reminds_of_what_it_says(desk: BridgeDesk) -> None:
     take(desk, plan())
 

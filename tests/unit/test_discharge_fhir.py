@@ -244,6 +244,10 @@ ODD: dict[str, tuple[Change, str]] = {
         setting("systolic.subject", {"reference": "Patient/other"}),
         "Goal/systolic.subject: it is not this Bundle's Patient",
     ),
+    "a number of another system's patient": (
+        setting("systolic.subject", {"identifier": numbered("other", "42")}),
+        "Goal/systolic.subject: it is not this Bundle's Patient",
+    ),
     "a number of another system": (
         setting("p.identifier.0.system", "urn:x:other"),
         "Patient/p.identifier: write exactly one of the system",

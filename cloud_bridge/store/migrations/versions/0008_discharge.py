@@ -67,7 +67,6 @@ def upgrade() -> None:
         Column("patient", String(64), ForeignKey("patient.id"), nullable=False),
         Column("due_at", _TIME, nullable=False),
         Column("until", _TIME, nullable=False),
-        Column("text", Text, nullable=False),
         Column("state", String(16), nullable=False),
     )
     op.create_index("reminder_patient", "reminder", ["patient"])
