@@ -31,6 +31,7 @@ from tests.doubles.page_visitor import visitor
 from wire_format.errors import Unreachable
 
 pytestmark = pytest.mark.usefixtures("each_engine")
+on_sqlite = pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
 
 SEVERE = blood_pressure("192", "124")
 HOUR = dt.timedelta(hours=1)
@@ -312,6 +313,7 @@ async def test_a_destination_that_needs_none_any_more_gets_what_was_held(
 # --- what people see ---
 
 
+@on_sqlite
 async def test_the_patient_and_the_auditor_see_that_a_system_was_kept_from_data(tmp_path: Path) -> None:
     async with visitor(tmp_path, accounts=True) as one:
         engine, now = one.desk.store.engine, one.desk.now
@@ -330,6 +332,7 @@ async def test_the_patient_and_the_auditor_see_that_a_system_was_kept_from_data(
         assert f"held back: {TO} has no consent" in page
 
 
+@on_sqlite
 def test_status_says_what_is_held_and_why(tmp_path: Path) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())
     config = tmp_path / "bridge.toml"

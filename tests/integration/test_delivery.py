@@ -103,6 +103,7 @@ async def test_what_is_refused_is_a_dead_letter_that_people_can_retry(desk: Brid
     assert len(connector.taken) == 2
 
 
+@pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
 async def test_a_dead_letter_is_seen_and_tried_again_from_the_command_line(
     desk: BridgeDesk, tmp_path: Path
 ) -> None:
