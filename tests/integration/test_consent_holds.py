@@ -30,8 +30,7 @@ from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.page_visitor import visitor
 from wire_format.errors import Unreachable
 
-pytestmark = pytest.mark.usefixtures("each_engine")
-on_sqlite = pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
+on_each_engine = pytest.mark.usefixtures("each_engine")
 
 SEVERE = blood_pressure("192", "124")
 HOUR = dt.timedelta(hours=1)
@@ -67,6 +66,7 @@ def noted(desk: BridgeDesk) -> list[tuple[str, bool, str]]:
     return [(one.data or "", one.allowed, one.reason) for one in entries]
 
 
+@on_each_engine
 async def test_without_consent_it_is_held_and_with_it_let_go(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     bring(desk, SEVERE)
@@ -187,6 +187,7 @@ async def test_what_nobody_consents_to_becomes_a_dead_letter_in_the_end(desk: Br
     assert pair.clinic.taken == []
 
 
+@on_each_engine
 async def test_a_reading_that_is_somebody_elses_is_taken_back_and_held(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     give(desk, DataType.BLOOD_PRESSURE)
@@ -262,6 +263,7 @@ async def test_a_reading_that_is_nobodys_is_taken_back_without_a_consent(desk: B
     assert WithdrawnReading(SEVERE.measurement_id) in pair.clinic.taken
 
 
+@on_each_engine
 async def test_a_withdrawal_between_claim_and_sending_stops_it(desk: BridgeDesk) -> None:
     give(desk, DataType.ALERTS, DataType.BLOOD_PRESSURE)
     bring(desk, SEVERE)
@@ -313,7 +315,6 @@ async def test_a_destination_that_needs_none_any_more_gets_what_was_held(
 # --- what people see ---
 
 
-@on_sqlite
 async def test_the_patient_and_the_auditor_see_that_a_system_was_kept_from_data(tmp_path: Path) -> None:
     async with visitor(tmp_path, accounts=True) as one:
         engine, now = one.desk.store.engine, one.desk.now
@@ -332,7 +333,6 @@ async def test_the_patient_and_the_auditor_see_that_a_system_was_kept_from_data(
         assert f"held back: {TO} has no consent" in page
 
 
-@on_sqlite
 def test_status_says_what_is_held_and_why(tmp_path: Path) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())
     config = tmp_path / "bridge.toml"
