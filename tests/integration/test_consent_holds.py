@@ -223,18 +223,23 @@ async def test_what_is_held_of_one_is_sent_when_it_is_another_s_who_consents(des
 
 
 class Crowded(Connector):
-    """Notes how many orders it was given at a time."""
+    """Notes how many orders it was given at a time; it keeps them until as many came as were expected."""
 
     name = "clinic"
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int) -> None:
         self.now, self.most, self.all = 0, 0, 0
+        self._enough, self._expected = asyncio.Event(), expected
 
     async def deliver(self, order: Order) -> None:
         del order
         self.now, self.all = self.now + 1, self.all + 1
         self.most = max(self.most, self.now)
-        await asyncio.sleep(0.1)
+        if self.most >= self._expected:
+            self._enough.set()
+        async with asyncio.timeout(4):
+            await self._enough.wait()
+        await asyncio.sleep(0.01)
         self.now -= 1
 
 
@@ -244,7 +249,7 @@ async def test_where_time_is_counted_none_waits_behind_another(
 ) -> None:
     give(desk, *DataType)
     bring(desk, *(blood_pressure("128", minutes=minute) for minute in range(9)))
-    crowd = Crowded()
+    crowd = Crowded(most)
     loop = DeliveryLoop(desk.store.deliveries, {destination: crowd}, lambda: desk.now, log=silent())
     for _ in range(9):
         await loop.round()

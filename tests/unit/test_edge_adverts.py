@@ -17,6 +17,7 @@ from edge_agent.visit import SILENCE_S
 from tests.doubles.edge_radio import ScriptedLink, ScriptedRadio
 from tests.doubles.edge_readings import NOON
 from tests.doubles.edge_visitor import Bench, bench
+from tests.doubles.virtual_time import virtually
 from wire_format.measurement import Measurement
 from wire_format.nomenclature import Term
 from wire_format.statements import (
@@ -72,15 +73,20 @@ async def test_what_was_heard_before_is_handed_on_first_and_repetitions_are_not(
     assert got == [b"\1", b"\2", b"\1"]
 
 
-async def test_silence_counts_from_the_last_advertisement_repetitions_too() -> None:
-    link = Adverts(said(b"\1"))
-    link.listen(lambda _: None)
-    waiting = asyncio.create_task(link.silent(0.05))
-    for _ in range(5):
-        await asyncio.sleep(0.02)
-        link.heard(said(b"\1"))
-    assert not waiting.done()
-    await asyncio.wait_for(waiting, 5)
+def test_silence_counts_from_the_last_advertisement_repetitions_too() -> None:
+    async def listens() -> float:
+        link, now = Adverts(said(b"\1")), asyncio.get_running_loop().time
+        link.listen(lambda _: None)
+        waiting = asyncio.create_task(link.silent(50))
+        for _ in range(5):
+            await asyncio.sleep(20)
+            link.heard(said(b"\1"))
+        last = now()
+        assert not waiting.done()
+        await waiting
+        return now() - last
+
+    assert 49 < virtually(listens()) < 51
 
 
 async def test_what_a_handler_raises_ends_the_visit_and_not_the_scanner() -> None:
