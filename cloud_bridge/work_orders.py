@@ -96,7 +96,7 @@ class WorkOrders:
         act = Act(
             move,
             Actor.HOSPITAL,
-            report.at,
+            min(report.at, self.clock()),  # their clock may be ahead: what follows must not wait for it
             report.by or UNKNOWN,
             report.outcome if move is Move.RESOLVE else None,
             note,

@@ -1,6 +1,7 @@
-"""Certificates of an hour: an authority, and whoever it vouches for, as files of a folder."""
+"""An authority of the tests' own, and who it vouches for: files, and both ends of TLS made of them."""
 
 import datetime as dt
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from cloud_bridge.connectors.section import TlsSection
+
+
+def make_certificates(folder: Path) -> None:
+    """Write authority, localhost, elsewhere and bridge; and a stranger, for whom nobody vouches."""
+    authority = certificate(folder, "authority")
+    for name in ("localhost", "elsewhere", "bridge"):
+        certificate(folder, name, authority)
+    certificate(folder, "stranger")
+
 
 def certificate(folder: Path, name: str, issuer: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    """Write NAME.pem and NAME.key; without an issuer it vouches for itself."""
+    """Write NAME.pem and NAME.key, good for an hour; without an issuer it vouches for itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -33,3 +44,16 @@ def certificate(folder: Path, name: str, issuer: tuple[Any, Any] | None = None) 
     )
     (folder / f"{name}.key").write_bytes(private)
     return built, key
+
+
+def listening(folder: Path, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    context.load_verify_locations(folder / "authority.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def calling(folder: Path, ca: str, own: str) -> ssl.SSLContext:
+    paths = {"ca": folder / f"{ca}.pem", "certificate": folder / f"{own}.pem", "key": folder / f"{own}.key"}
+    return TlsSection(**paths).context("tests")

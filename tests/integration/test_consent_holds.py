@@ -30,7 +30,7 @@ from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.page_visitor import visitor
 from wire_format.errors import Unreachable
 
-pytestmark = pytest.mark.usefixtures("each_engine")
+on_each_engine = pytest.mark.usefixtures("each_engine")
 
 SEVERE = blood_pressure("192", "124")
 HOUR = dt.timedelta(hours=1)
@@ -66,6 +66,7 @@ def noted(desk: BridgeDesk) -> list[tuple[str, bool, str]]:
     return [(one.data or "", one.allowed, one.reason) for one in entries]
 
 
+@on_each_engine
 async def test_without_consent_it_is_held_and_with_it_let_go(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     bring(desk, SEVERE)
@@ -186,6 +187,7 @@ async def test_what_nobody_consents_to_becomes_a_dead_letter_in_the_end(desk: Br
     assert pair.clinic.taken == []
 
 
+@on_each_engine
 async def test_a_reading_that_is_somebody_elses_is_taken_back_and_held(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     give(desk, DataType.BLOOD_PRESSURE)
@@ -266,6 +268,7 @@ async def test_a_reading_that_is_nobodys_is_taken_back_without_a_consent(desk: B
     assert WithdrawnReading(SEVERE.measurement_id) in pair.clinic.taken
 
 
+@on_each_engine
 async def test_a_withdrawal_between_claim_and_sending_stops_it(desk: BridgeDesk) -> None:
     give(desk, DataType.ALERTS, DataType.BLOOD_PRESSURE)
     bring(desk, SEVERE)

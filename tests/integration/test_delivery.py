@@ -2,23 +2,31 @@
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from cloud_bridge.alerts import Alert, AlertState, Outcome, Request
+from cloud_bridge.cli import app
 from cloud_bridge.connectors.base import Connector, Order, ReadingOrder, WorkReport, WorkState
 from cloud_bridge.delivery import LONGEST_PAUSE_S, DeliveryLoop
+from cloud_bridge.rules.care import CareRole
 from cloud_bridge.steps import Step
 from cloud_bridge.work_orders import WorkOrders
+from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.databases import Databases
+from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -93,6 +101,41 @@ async def test_what_is_refused_is_a_dead_letter_that_people_can_retry(desk: Brid
         desk.store.deliveries.retry_dead(letter.key, desk.now)
     assert await one.round() == 2
     assert len(connector.taken) == 2
+
+
+@pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
+async def test_a_dead_letter_is_seen_and_tried_again_from_the_command_line(
+    desk: BridgeDesk, tmp_path: Path
+) -> None:
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    config = tmp_path / "bridge.toml"
+    config.write_text(f"""
+site = "ward"
+state = "{tmp_path}"
+database = "{Databases.of(tmp_path)}"
+keys = {{ bridge = "{tmp_path}/bridge.key" }}
+broker = {{ host = "127.0.0.1", port = 1883 }}
+fhir = {{ base_url = "http://127.0.0.1:1/fhir" }}
+""")
+
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--config", str(config)])
+
+    connector = ScriptedConnector(Rejected("unknown patient"), Rejected("unknown patient"))
+    await loop(desk, connector).round()
+    letters = json.loads(command("status").output)["dead_letters"]
+    assert sorted((one["kind"], one["error"]) for one in letters) == [
+        ("alert", "unknown patient"),
+        ("reading", "unknown patient"),
+    ]
+    for one in letters:
+        done = command("retry", one["kind"], one["subject"], one["destination"])
+        assert (done.exit_code, done.output) == (0, "")
+    status = json.loads(command("status").output)
+    assert (status["dead_letters"], status["deliveries_waiting"]) == ([], 2)
+    desk.now = dt.datetime.now(dt.UTC)
+    assert await loop(desk, connector).round() == 2
+    assert json.loads(command("status").output)["deliveries_waiting"] == 0
 
 
 async def test_a_reading_that_is_nobodys_any_more_is_not_filed(desk: BridgeDesk) -> None:
@@ -229,6 +272,22 @@ async def test_work_that_is_given_back_is_the_next_roles_and_the_outcome_is_kept
     assert heard == [True, True, True]
     said = [(e.what, e.reason) for e in desk.store.alerts.events(alert.alert_id)]
     assert said[2] == ("escalated", "given back in the hospital's system")
+
+
+async def test_a_hospital_whose_clock_is_ahead_holds_up_nothing(desk: BridgeDesk) -> None:
+    connector, heard = ScriptedConnector(), []
+    asking = await orders(desk, connector, heard)
+    (alert,) = desk.store.alerts.open_alerts()
+    tomorrow = desk.now + dt.timedelta(days=1)
+    connector.reports = [WorkReport(alert.alert_id, WorkState.REFUSED, "Practitioner/7", tomorrow)]
+    await asking.round()
+    (given,) = desk.store.alerts.open_alerts()
+    assert (given.request, given.moved_at) == (Request(0, 1), desk.now)
+    assert given.due_at == desk.now + (alert.due_at - alert.raised_at)
+    # The next role is asked now.
+    before = len(connector.alerts)
+    await loop(desk, connector).round()
+    assert [order.asked for order in connector.alerts[before:]] == [CareRole.PHYSICIAN]
 
 
 async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:

@@ -16,16 +16,13 @@ from hl7.mllp import start_hl7_server
 
 from cloud_bridge.connectors.hl7_map import Routing
 from cloud_bridge.connectors.hl7v2 import Hl7V2Connector, Peer
-from cloud_bridge.connectors.section import TlsSection
 from cloud_bridge.delivery import DeliveryLoop
 from service_kit.log import silent
 from tests.doubles.bridge_desk import BridgeDesk, told
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_orders import alert_order, order
 from tests.doubles.bridge_readings import blood_pressure, reading
-from tests.doubles.certificates import certificate
 from tests.doubles.receivers import acknowledgement
-from wire_format.errors import Misconfigured, Unreachable
 
 
 class Engine:
@@ -269,60 +266,3 @@ async def test_an_acknowledgement_in_two_packets_is_one_wherever_it_is_cut() -> 
     assert len(cuts) == cuts[0] + 1
     server.close()
     await server.wait_closed()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    authority = certificate(tmp_path, "authority")
-    for name in ("localhost", "elsewhere", "bridge"):
-        certificate(tmp_path, name, authority)
-    certificate(tmp_path, "stranger")
-    return tmp_path
-
-
-def listening(folder: Path, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-    context.load_verify_locations(folder / "authority.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def calling(folder: Path, ca: str, own: str) -> ssl.SSLContext:
-    paths = {"ca": folder / f"{ca}.pem", "certificate": folder / f"{own}.pem", "key": folder / f"{own}.key"}
-    return TlsSection(**paths).context("hl7v2")
-
-
-async def send(port: int, tls: ssl.SSLContext | None) -> None:
-    peer = Peer("localhost", port, 3, tls)
-    async with Hl7V2Connector(peer, Routing("", "")) as connector:
-        await connector.deliver(order(reading("142")))
-
-
-async def test_mutual_tls(folder: Path) -> None:
-    async with engine(listening(folder, "localhost")) as (one, port):
-        await send(port, calling(folder, "authority", "bridge"))
-        assert len(one.filed) == 1
-
-
-@pytest.mark.parametrize(
-    ("server", "ca", "own"),
-    [
-        ("elsewhere", "authority", "bridge"),  # another name
-        ("localhost", "stranger", "bridge"),  # another authority
-        ("localhost", "authority", "stranger"),  # we are a stranger
-    ],
-)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_who_is_not_trusted_gets_nothing(folder: Path, server: str, ca: str, own: str) -> None:
-    async with engine(listening(folder, server)) as (one, port):
-        with pytest.raises(Unreachable):
-            await send(port, calling(folder, ca, own))
-        assert one.filed == {}
-
-
-def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    (tmp_path / "empty.pem").write_text("")
-    for name in ("missing.pem", "empty.pem"):
-        with pytest.raises(Misconfigured, match=r"hl7v2\.tls"):
-            TlsSection(ca=tmp_path / name).context("hl7v2")

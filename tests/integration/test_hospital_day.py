@@ -31,7 +31,8 @@ from tests.doubles.bridge_orders import BASE
 from tests.doubles.bridge_readings import NOW
 from tests.doubles.edge_readings import gateway_keys
 from tests.doubles.fhir_bindings import wrong_bindings
-from tests.doubles.hospital_day import STAMP, Day, Observed, Person, Said, observed
+from tests.doubles.hospital_day import Day, Said
+from tests.doubles.hospital_truth import STAMP, Observed, Person, observed
 from tests.doubles.phd_guide import broken_rules
 from virtual_home.hospital import Desk
 from virtual_home.servers import fhir_server
