@@ -12,6 +12,7 @@ from cloud_bridge.store.access import SqlAccess
 from cloud_bridge.store.alerts import SqlAlerts
 from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.engine import healthy, open_engine, reading
+from cloud_bridge.store.forwarding import SqlForwarding
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.judgements import Judgements
 from cloud_bridge.store.outgoing import Outgoing, Sealer
@@ -47,6 +48,7 @@ class SqlStore:
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty, silences)
         self.judgements = Judgements(self.engine)
         self.access = SqlAccess(self.engine)
+        self.forwarding = SqlForwarding(self.engine)
         self.sharing = SqlSharing(self.engine, sealer)
         self.presence = SqlPresence(self.engine)
         self.deliveries = SqlDeliveries(
