@@ -110,6 +110,11 @@ def read_header(data: bytes, signers: SignerLookup) -> EnvelopeHeader:
     return _verified(data, signers)[0]
 
 
+def recipients_of(data: bytes, numbers: Mapping[Kem, int] = ALGORITHM_NUMBERS) -> frozenset[bytes]:
+    """Return the ids of the keys an envelope is sealed to, not verified, not opened; raises `Rejected`."""
+    return cose.recipient_ids(cose.parse_sign1(data, CONTENT_TYPE, _FIELDS).payload, numbers)
+
+
 def open_sealed(
     data: bytes,
     signers: SignerLookup,

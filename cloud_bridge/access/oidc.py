@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oidc.core import CodeIDToken
@@ -33,7 +34,7 @@ ALGORITHMS: Final = (
 MOST_WORD: Final = 2048
 MOST_SUBJECT: Final = 255
 """OpenID Connect Core, section 2: a subject has at most 255 ASCII characters."""
-HERE: Final = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
+HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _KINDS: Final = frozenset({"RSA", "EC", "OKP"})
 
 
@@ -106,7 +107,9 @@ class Identity:
 
 def protected(url: str) -> str:
     """Return a URL that is https, or leads to this machine; `ValueError` for any other."""
-    if not url.startswith(("https://", *HERE)):
+    parts = urlsplit(url)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in HERE)
+    if not safe or not parts.hostname or "@" in parts.netloc:
         raise ValueError("write an https:// address: a sign-in in clear can be read and altered")
     return url
 

@@ -106,7 +106,7 @@ def note_held(connection: Connection, held: Iterable[Missing], now: dt.datetime)
     """Put on record what was held back: one entry for each destination, patient and kind of data."""
     for consent, count in Counter(held).items():
         said = f"{count} held back: {consent.to} has no consent"
-        _note(connection, consent, said, now, allowed=False)
+        note(connection, consent, said, now, allowed=False)
 
 
 def release(  # noqa: PLR0913, PLR0917 - a consent, and when
@@ -124,7 +124,7 @@ def release(  # noqa: PLR0913, PLR0917 - a consent, and when
     query = select(table.c.destination, func.count()).where(mine).group_by(table.c.destination)
     for destination, count in connection.execute(query.order_by(table.c.destination)).all():
         consent = Missing(destination, to, patient, data.value)
-        _note(connection, consent, f"{count} let go: {to} has consent", now, allowed=True)
+        note(connection, consent, f"{count} let go: {to} has consent", now, allowed=True)
     connection.execute(update(table).where(mine).values(**_LET_GO, next_attempt_at=at))
 
 
@@ -172,7 +172,8 @@ def held(engine: Engine) -> list[HeldDeliveries]:
         ]
 
 
-def _note(connection: Connection, consent: Missing, said: str, now: dt.datetime, *, allowed: bool) -> None:
+def note(connection: Connection, consent: Missing, said: str, now: dt.datetime, *, allowed: bool) -> None:
+    """Put on record what another system was told, or was not told."""
     data = DataType(consent.data) if consent.data in set(DataType) else None
 
     def made(number: int, before: bytes) -> Entry:

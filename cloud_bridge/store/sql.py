@@ -14,6 +14,7 @@ from cloud_bridge.store.deliveries import CLAIM_LASTS, SqlDeliveries
 from cloud_bridge.store.discharges import SqlDischarges
 from cloud_bridge.store.engine import healthy, open_engine, reading
 from cloud_bridge.store.first_visits import SqlFirstVisits
+from cloud_bridge.store.forwarding import SqlForwarding
 from cloud_bridge.store.hl7_messages import SqlHl7Messages
 from cloud_bridge.store.intake import Intake
 from cloud_bridge.store.judgements import Judgements
@@ -57,6 +58,7 @@ class SqlStore:
         self.access = SqlAccess(self.engine)
         self.tokens = SqlTokens(self.engine)
         self.listings = SqlListings(self.engine)
+        self.forwarding = SqlForwarding(self.engine)
         self.sharing = SqlSharing(self.engine, sealer)
         self.presence = SqlPresence(self.engine)
         self.deliveries = SqlDeliveries(

@@ -15,10 +15,12 @@ from cloud_bridge.sharing import ANEW, LASTS
 from cloud_bridge.sharing_loop import SharingLoop
 from cloud_bridge.store.base import Told
 from cloud_bridge.store.sql import SqlStore
-from service_kit.key_files import write_private, write_public
+from service_kit.key_files import read_public, write_private, write_public
 from service_kit.log import silent
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.bridge_home import GATEWAY
+from tests.doubles.bridge_desk import told as told_of
+from tests.doubles.bridge_home import GATEWAY, SealingHome
+from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.edge_hospital import eventually
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from tests.integration.test_bridge_line import bridge
@@ -28,7 +30,7 @@ from wire_format.codec import decode_items
 from wire_format.downlink import Delivered, Recipients, open_downlink
 from wire_format.envelope import open_sealed
 from wire_format.errors import Misconfigured, Rejected, Unreachable
-from wire_format.keys import BridgeKeys, Kem
+from wire_format.keys import BridgeKeys, GatewayPublic, Kem
 from wire_format.measurement import Measurement
 from wire_format.nomenclature import Quantity
 from wire_format.status import Presence, Status
@@ -173,6 +175,48 @@ def test_organizations_are_kept_by_command(tmp_path: Path) -> None:
         organization("add", " ", f"{tmp_path}/clinic.pub")
     with pytest.raises(Misconfigured):
         organization("add", "clinic", f"{tmp_path}/bridge.key")
+
+
+def test_what_was_sealed_to_an_organization_is_passed_on_while_consent_holds(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    desk, folder, home = BridgeDesk(tmp_path / "state"), tmp_path / "out", SealingHome()
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    path = written(tmp_path, GOOD)
+    desk.store.sharing.add_organization("clinic", CLINIC.public.sealing, Kem.MLKEM768_X25519, desk.now)
+
+    def export(name: str = "clinic") -> int:
+        done = CliRunner().invoke(organizations, ["export", name, str(folder), "--config", str(path)])
+        if done.exception is not None:
+            raise done.exception
+        return int(json.loads(done.stdout)["written"])
+
+    def measures(value: str, minutes: float, *, shared: bool = True, person: str | None = "p-1") -> bytes:
+        m = blood_pressure(value, minutes=minutes)
+        sealed = home.seal(told_of(m, person), also=[CLINIC.public.sealing] if shared else [])
+        desk.receive(home, sealed)
+        return sealed.digest
+
+    first = measures("120", 1)
+    measures("121", 2, shared=False)
+    measures("122", 3, person="p-2")
+    measures("123", 4, person=None)
+    assert export() == 0
+    gives(desk, BP)
+    assert [export(), export()] == [1, 0]
+    (file,) = folder.glob("*.envelope")
+    (key,) = folder.glob("*.pub")
+    assert file.stem == first.hex()
+    signer = read_public(key, GatewayPublic).signing
+    opened = open_sealed(file.read_bytes(), lambda _: signer, CLINIC.by_id)
+    assert opened.digest == first
+    noted = [one for one, _ in desk.store.access.entries() if one.account == "export"]
+    assert [(one.patient, one.data, one.allowed) for one in noted] == [("patient-1", BP, True)]
+    measures("124", 5)
+    desk.store.access.withdraw_consent("patient-1", TO, BP, by="p", now=desk.now)
+    assert export() == 0
+    with pytest.raises(Rejected, match="no organization other"):
+        export("other")
+    desk.close()
 
 
 async def test_the_loop_goes_on_when_the_store_does_not() -> None:

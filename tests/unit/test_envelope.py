@@ -20,6 +20,7 @@ from wire_format.envelope import (
     digest_of,
     open_sealed,
     read_header,
+    recipients_of,
     seal,
 )
 from wire_format.errors import Misconfigured, Rejected, Untrusted
@@ -79,6 +80,14 @@ def test_every_recipient_opens_it_and_nobody_else() -> None:
 def test_a_retired_key_still_opens() -> None:
     renewed = BridgeKeys(OpenKey.generate(), BRIDGE.receipts, BRIDGE.messages, (BRIDGE.opening,))
     assert open_sealed(sealed().data, signers, renewed.by_id).payload == PAYLOAD
+
+
+def test_whom_it_is_sealed_to_can_be_read_by_anybody() -> None:
+    other = OpenKey.generate()
+    one = sealed(BRIDGE.opening.public, other.public)
+    assert recipients_of(one.data) == {BRIDGE.opening.public.key_id, other.public.key_id}
+    with pytest.raises(Rejected):
+        recipients_of(one.data[:-1])
 
 
 def test_mixed_no_or_too_many_recipients_are_refused_when_sealing() -> None:

@@ -60,6 +60,8 @@ def test_what_is_not_said_is_the_strict_one(tmp_path: Path) -> None:
         (("8600", "0"), "choose one"),
         (("https://sso.hospital", "http://sso.hospital"), "https://"),
         (("https://sso.hospital", "http://127.0.0.1.hospital"), "https://"),
+        (("https://sso.hospital", "http://127.0.0.1:80@sso.hospital"), "https://"),
+        (("https://sso.hospital.example", "https://"), "https://"),
         (('amr = ["otp"]', ""), "second factor"),
         (('amr = ["otp"]', "amr = []"), "second factor"),
         (('amr = ["otp"]', 'amr = [""]'), "page.oidc.amr"),
