@@ -29,7 +29,10 @@ _NOBODY: Final = ("",)
 
 @dataclass(frozen=True, slots=True)
 class AlertsAsked:
-    """Which alerts are asked for; an empty set stands for all. `role` is who is asked now."""
+    """Which alerts are asked for; an empty set stands for all. `role` is who is asked now.
+
+    `severities` finds those of which any episode has one of them.
+    """
 
     queue: Queue
     states: frozenset[AlertState]
@@ -75,7 +78,7 @@ class SqlListings:
             .limit(limit)
         )
         with reading(self._engine) as connection:
-            return [rows.alert(row) for row in connection.execute(query)]
+            return rows.alerts(connection, connection.execute(query).all())
 
     def quantities(self, measurements: Collection[UUID]) -> dict[UUID, tuple[str | None, Quantity]]:
         """Return of some readings whose they are and what they are of."""
@@ -193,14 +196,22 @@ class SqlListings:
 
 def _asked(asked: AlertsAsked) -> ColumnElement[bool]:
     table = schema.alert
-    states, severities = sorted(asked.states), sorted(asked.severities)
+    states = sorted(asked.states)
     return and_(
         table.c.queue == asked.queue.value,
         table.c.state.in_(states) if states else true(),
-        table.c.severity.in_(severities) if severities else true(),
+        _as_grave(asked.severities) if asked.severities else true(),
         true() if asked.role is None else _asks(asked.role),
         true() if asked.patient is None else table.c.subject == asked.patient,
     )
+
+
+def _as_grave(severities: Collection[Severity]) -> ColumnElement[bool]:
+    """Return alerts of which an episode is so grave: the first one, or one that is folded into it."""
+    table, episode = schema.alert, schema.alert.alias()
+    wanted = sorted(severities)
+    folded = select(episode.c.id).where(episode.c.folded_into == table.c.id, episode.c.severity.in_(wanted))
+    return or_(table.c.severity.in_(wanted), folded.exists())
 
 
 def _asks(role: CareRole) -> ColumnElement[bool]:

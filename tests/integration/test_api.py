@@ -99,6 +99,27 @@ async def test_one_alert_has_its_history_and_its_evidence_exactly(tmp_path: Path
         assert (home["home"], home["patient"], len(home["evidence"])) == ("gw-1", None, 1)
 
 
+async def test_repeats_of_one_problem_are_one_alert_whatever_its_first_episode_was(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        desk, home = asks.one.desk, SealingHome(outbox=2)
+        desk.now += dt.timedelta(hours=20)
+        desk.receive(home, home.seal(told(blood_pressure("204", "128", minutes=20 * 60), "p-1")))
+        (one,) = [a for a in await asks.items("/alerts", severity="severe") if a["patient"] == "patient-1"]
+        assert (one["episodes"], one["folded_into"]) == (2, None)
+        assert "204/128" in one["why"]
+        whole = await asks.alert("patient-1")
+        assert [r["values"][0]["value"] for r in whole["evidence"]] == ["192", "188", "204"]
+        (folded,) = await asks.items("/alerts", state="folded")
+        assert (folded["folded_into"], folded["state"], folded["may"]) == (one["alert_id"], "folded", [])
+        with desk.store.engine.begin() as connection:
+            table = schema.alert
+            is_item = table.c.id == UUID(one["alert_id"])
+            connection.execute(table.update().where(is_item).values(severity="high"))
+        again = await asks.items("/alerts", severity="severe")
+        assert one["alert_id"] in [a["alert_id"] for a in again]  # the episode that is folded in is severe
+        assert one["alert_id"] not in [a["alert_id"] for a in await asks.items("/alerts", severity="high")]
+
+
 async def test_what_is_not_consented_is_withheld_and_said_to_be(tmp_path: Path) -> None:
     async with caller(tmp_path, ALERTS) as asks:
         found = await asks.alert("patient-1")

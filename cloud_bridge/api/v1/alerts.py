@@ -77,7 +77,7 @@ def alerts(who: Reads, request: Request, asked: Annotated[AlertQuery, Query()]) 
     found = _visible(who, wanted, after(asked.cursor), asked.limit + 1)
     page = found[: asked.limit]
     seen = {one for one in {a.finding.subject for a in page} if _sees(who.sight.sees, one)}
-    owned = listings.quantities({i for a in page for i in a.finding.evidence})
+    owned = listings.quantities({i for a in page for i in a.told.evidence})
     items = [
         AlertShown.model_validate(_fields(who, a, _tells(who, a, owned)))
         for a in page
@@ -100,7 +100,9 @@ def _visible(
             subject = one.finding.subject
             if subject not in may:
                 may[subject] = _sees(who.sight.may, subject)
-            if may[subject] and len(found) < limit:
+            # The item as a whole may be graver than its first episode, which is what a row is found by.
+            fits = not wanted.severities or one.told.severity in wanted.severities
+            if fits and may[subject] and len(found) < limit:
                 found.append(one)
         if len(some) < at_once:
             break
@@ -204,7 +206,7 @@ def visible(who: Caller, found: Alert) -> bool:
 
 def _tells(who: Caller, found: Alert, owned: Owned) -> bool:
     """Tell whether a reason may be said: it quotes values of the readings that the alert stands on."""
-    subject, evidence = found.finding.subject, found.finding.evidence
+    subject, evidence = found.finding.subject, found.told.evidence
     if subject.startswith((HOME, GATEWAY)):
         return True
     if any(i not in owned or owned[i][0] != subject for i in evidence):
@@ -223,7 +225,7 @@ def _all_shown(who: Caller, subject: str, kinds: Iterable[DataType | None]) -> b
 
 
 def _whole(who: Caller, request: Request, found: Alert) -> Response:
-    listings, finding = who.desk.listings, found.finding
+    listings, finding = who.desk.listings, found.told
     readings = _shown(who, found, listings.evidence(finding.evidence))
     owned = listings.quantities(finding.evidence)
     whole = AlertWhole.model_validate(
@@ -249,7 +251,7 @@ def _shown(who: Caller, found: Alert, readings: Sequence[Reading]) -> list[Readi
 
 
 def _fields(who: Caller, found: Alert, tells: bool) -> dict[str, object]:  # noqa: FBT001 - an answer just given
-    finding, subject = found.finding, found.finding.subject
+    finding, subject = found.told, found.finding.subject
     nobody = subject.startswith((HOME, GATEWAY))
     cause = who.desk.alerts.cause_of(finding) if tells else None
     return {
@@ -269,9 +271,11 @@ def _fields(who: Caller, found: Alert, tells: bool) -> dict[str, object]:  # noq
         "why": reason_line(found, who.words.tag, cause) if tells else None,
         "why_withheld": None if tells else _WITHHELD,
         "since": finding.since,
+        "episodes": len(found.episodes),
+        "folded_into": found.folded_into,
         "raised_at": found.raised_at,
         "due_at": found.due_at,
-        "asked": care_of(finding).role(found.escalation),
+        "asked": care_of(found.finding).role(found.escalation),
         "escalation": found.escalation,
         "acknowledged_at": found.acknowledged_at,
         "acknowledged_by": found.acknowledged_by,

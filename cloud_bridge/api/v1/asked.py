@@ -68,7 +68,7 @@ class AlertQuery(Listed):
     """Which alerts. Without `state`, those in the queue (open, acknowledged, in progress)."""
 
     queue: Queue = Queue.CLINICAL
-    state: list[AlertState] = Field(default=[], max_length=5)
+    state: list[AlertState] = Field(default=[], max_length=len(AlertState))
     severity: list[Severity] = Field(default=[], max_length=3)
     role: CareRole | None = Field(default=None, description="Who is asked now.")
     patient: PatientName | None = None

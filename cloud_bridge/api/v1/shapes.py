@@ -172,6 +172,8 @@ class AlertShown(Shape):
     why: str | None
     why_withheld: Withheld | None
     since: Moment
+    episodes: int = Field(description="How many of one problem it tells of.")
+    folded_into: AlertId | None = Field(description="The alert that tells of it, if another one does.")
     raised_at: Moment
     due_at: Moment
     asked: CareRole
