@@ -244,7 +244,14 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert PASSWORD not in out
     _, out, _ = command(tmp_path, "account", "list")
     assert json.loads(out) == [
-        {"name": "n1", "role": "nurse", "organization": "ward-1", "active": True, "patients": []}
+        {
+            "name": "n1",
+            "role": "nurse",
+            "organization": "ward-1",
+            "active": True,
+            "patients": [],
+            "bound": [],
+        }
     ]
     assert command(tmp_path, "account", "disable", "n1")[0] == 0
     status, _, said = command(tmp_path, "account", "enable", "n2")

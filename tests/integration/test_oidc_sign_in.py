@@ -1,11 +1,13 @@
 """Signing in with the hospital's account at a provider that runs: in, back, and the ways that are none."""
 
+import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
@@ -15,10 +17,18 @@ from cloud_bridge.access.oidc import Identity, Local
 from cloud_bridge.api import hospital_sign_in
 from cloud_bridge.api.hospital_sign_in import ATTEMPT_COOKIE, BACK, START
 from cloud_bridge.api.session import COOKIE
+from cloud_bridge.app import build
+from cloud_bridge.config import load
 from cloud_bridge.connectors.smart_backend import Client
+from cloud_bridge.steps import nobody
+from service_kit.key_files import write_private
+from service_kit.log import silent
+from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.oidc_browser import DECLINED, DOWN, INACTIVE, OURS, STALE, UNKNOWN, UNTRUSTED, browser
 from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, public_pem, running
 from tests.doubles.page_visitor import HOST, visitor
+from tests.unit.test_bridge_config import GOOD, written
+from virtual_home.processes import accepts, free_port
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +324,33 @@ async def test_local_accounts_beside_the_provider_as_configured(
         else:
             form = {"name": "n1", "password": "x", "code": "1", "csrf": "x"}
             assert (await one.at_the_page.post("/sign-in", data=form)).status_code == status
+
+
+async def test_the_bridge_opens_the_door_that_its_file_names(tmp_path: Path, hospital: OidcProvider) -> None:
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    (tmp_path / "secret").write_text(SECRET)
+    port = free_port()
+    page = f'[page]\nport = {port}\nsign_in = "accounts"\n[page.oidc]\nissuer = "{hospital.issuer}"\n'
+    rest = f'client_id = "{CLIENT}"\nclient_secret_file = "{tmp_path}/secret"\namr = ["otp"]\n'
+    config = load(written(tmp_path, GOOD + page + rest))
+    assert config.page is not None
+    bridge = build(config, silent(), {}, nobody)
+    serving = asyncio.create_task(bridge._serve(config.page))  # noqa: SLF001 - the page without the broker
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as web:
+        await eventually_async(lambda: accepts(port))
+        sent = await web.get(START)
+        assert sent.headers["location"].startswith(f"{hospital.issuer}/authorize?")
+        back = parse_qs(urlsplit(sent.headers["location"]).query)["redirect_uri"]
+        assert back == [f"http://127.0.0.1:{port}{BACK}"]
+    serving.cancel()
+    await asyncio.wait([serving])
+    bridge.store.close()
+
+
+async def eventually_async(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await holds():  # noqa: ASYNC110 - a port has no event
+            await asyncio.sleep(0.02)
 
 
 async def test_without_a_provider_there_is_no_such_way(tmp_path: Path) -> None:
