@@ -3,7 +3,7 @@
 from alembic import op
 from sqlalchemy import Column, DateTime, ForeignKey, LargeBinary, String, Text
 
-revision = "0006"
+revision = "0012"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
