@@ -69,7 +69,9 @@ def known_zone(value: str) -> str:
 
 
 class Config(Destinations):
-    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form.
+    """The whole file. Without `fhir`, work orders stay on the page.
+
+    `database`: sqlite:///PATH or postgresql://ROLE@HOST/NAME; without it, a file of SQLite in `state`.
 
     `claim_s`: how long a worker may take over a delivery, until another one takes it over.
     """

@@ -24,6 +24,7 @@ from wire_format.errors import Misconfigured, Unreachable
 
 BUSY_MS: Final = 30_000
 _TURN: Final = "turn"
+IDLE_MS: Final = 60_000
 WRITERS: Final = 0x6B_69_74_65
 """The number of the writers' lock on PostgreSQL: "kite". Locks belong to one database."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -31,8 +32,7 @@ _DRIVERS: Final = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycop
 _SESSION: Final = {
     "TimeZone": "UTC",
     "lock_timeout": f"{BUSY_MS}ms",
-    # A machine that loses its power while it writes must not hold up the others for hours.
-    "idle_in_transaction_session_timeout": "60s",
+    # A machine that loses its power must not hold up the others for hours.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -143,7 +143,11 @@ def _session(raw: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own
 
 def _one_writer(connection: Connection) -> None:
     if not connection.get_execution_options().get("reading", False):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+        # Who has the turn and does nothing with it loses it: the others wait.
+        connection.exec_driver_sql(
+            f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_MS}ms', true), "
+            f"pg_advisory_xact_lock({WRITERS})"
+        )
 
 
 @contextmanager

@@ -3,13 +3,8 @@
 from alembic import op
 from sqlalchemy import Column, DateTime, ForeignKey, LargeBinary, String, Text
 
-<<<<<<<< HEAD:cloud_bridge/store/migrations/versions/0007_api_tokens.py
 revision = "0007"
 down_revision = "0006"
-========
-revision = "0012"
-down_revision = "0005"
->>>>>>>> h-api:cloud_bridge/store/migrations/versions/0012_api_tokens.py
 branch_labels = None
 depends_on = None
 
