@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -14,6 +15,9 @@ from service_kit.log import Log
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
+AT_A_TIME: Final = 200
+"""Work orders asked about in one round; of more, each gets its turn: asking must not keep it from taking."""
+_FIRST: Final = UUID(int=0)
 _MOVES: Final = {
     WorkState.ACCEPTED: Move.ACKNOWLEDGE,
     WorkState.BEGUN: Move.BEGIN,
@@ -46,6 +50,7 @@ class WorkOrders:
     on_acknowledged: Callable[[], None]
     _failing: bool = False
     _refused: set[UUID] = field(default_factory=set)
+    _last: UUID = _FIRST
 
     async def run(self) -> None:
         """Ask, for ever."""
@@ -61,13 +66,22 @@ class WorkOrders:
             await asyncio.sleep(self.interval_s)
 
     async def round(self) -> None:
-        """Ask once about every live alert that the system has."""
-        live = await asyncio.to_thread(self.alerts.delivered_alerts)
+        """Ask once about the live alerts that the system has; of very many, about the next ones."""
+        live = self._turn(await asyncio.to_thread(self.alerts.delivered_alerts))
         if not live:
             return
         for report in await self.connector.work_reports(live):
             if await asyncio.to_thread(self._take, report):
                 self.on_acknowledged()
+
+    def _turn(self, live: Sequence[UUID]) -> Sequence[UUID]:
+        if len(live) <= AT_A_TIME:
+            return live
+        ordered = sorted(live)
+        begins = bisect_right(ordered, self._last)
+        asked = [*ordered[begins:], *ordered[:begins]][:AT_A_TIME]
+        self._last = asked[-1]
+        return asked
 
     def _take(self, report: WorkReport) -> bool:
         """Make the move that a report says was made there; return whether it was news here."""
