@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -14,6 +15,9 @@ from service_kit.log import Log
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
+AT_A_TIME: Final = 200
+"""Work orders asked about in one round; of more, each gets its turn: asking must not keep it from taking."""
+_FIRST: Final = UUID(int=0)
 _MOVES: Final = {
     WorkState.ACCEPTED: Move.ACKNOWLEDGE,
     WorkState.BEGUN: Move.BEGIN,
@@ -59,6 +63,7 @@ class WorkOrders:
     on_acknowledged: Callable[[], None]
     _failing: bool = False
     _refused: set[UUID] = field(default_factory=set)
+    _last: UUID = _FIRST
 
     async def run(self) -> None:
         """Ask, for ever."""
@@ -74,18 +79,28 @@ class WorkOrders:
             await asyncio.sleep(self.interval_s)
 
     async def round(self) -> None:
-        """Ask once about every live alert, and every open visit, that the system has."""
+        """Ask once about live alerts and open visits that the system has; of very many, about the next."""
         live = await asyncio.to_thread(self.alerts.delivered_alerts)
-        visits = await asyncio.to_thread(self.visits.delivered_visits)
-        if not live and not visits:
+        visits = set(await asyncio.to_thread(self.visits.delivered_visits))
+        asked = self._turn([*live, *visits])
+        if not asked:
             return
-        for report in await self.connector.work_reports([*live, *visits]):
-            take = self._take_visit if report.alert_id in set(visits) else self._take
+        for report in await self.connector.work_reports(asked):
+            take = self._take_visit if report.alert_id in visits else self._take
             if await asyncio.to_thread(take, report):
                 self.on_acknowledged()
 
     def _take_visit(self, report: WorkReport) -> bool:
         return self.visits.take_report(report, self.clock())
+
+    def _turn(self, live: Sequence[UUID]) -> Sequence[UUID]:
+        if len(live) <= AT_A_TIME:
+            return live
+        ordered = sorted(live)
+        begins = bisect_right(ordered, self._last)
+        asked = [*ordered[begins:], *ordered[:begins]][:AT_A_TIME]
+        self._last = asked[-1]
+        return asked
 
     def _take(self, report: WorkReport) -> bool:
         """Make the move that a report says was made there; return whether it was news here."""

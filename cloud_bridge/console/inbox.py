@@ -51,6 +51,8 @@ _QUANTITIES: Final = {
     Quantity.BODY_COMPOSITION: "body composition",
     Quantity.BODY_TEMPERATURE: "temperature",
     Quantity.PULSE_OXIMETRY: "oxygen saturation",
+    Quantity.CONTINUOUS_GLUCOSE: "glucose",
+    Quantity.PULSE_RATE: "pulse",
 }
 
 

@@ -16,7 +16,11 @@ from cloud_bridge.console.life import ASKED, HAPPENED, OUTCOME_WORDS, STATES
 from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.store.base import ClaimedDelivery
+from tests.doubles.bridge_desk import told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import weight
 from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
+from wire_format.nomenclature import Quantity
 
 # --- coming in ---
 
@@ -34,6 +38,25 @@ async def test_a_link_opens_the_page_once(tmp_path: Path) -> None:
         again = await one.http.get(f"/enter?token={token}")
         assert again.status_code == 403
         assert "cloud-bridge link" in again.text
+
+
+@pytest.mark.parametrize("accounts", [True, False])
+async def test_a_reading_of_any_quantity_has_a_name_on_the_page(tmp_path: Path, accounts: bool) -> None:  # noqa: FBT001 - pytest's
+    async with visitor(tmp_path, accounts=accounts) as one:
+        home = SealingHome(outbox=2)
+        for minute, quantity in enumerate(Quantity):
+            m = weight(f"{700 + minute}.5", minutes=minute).model_copy(update={"quantity": quantity})
+            one.desk.receive(home, home.seal(told(m, "p-1")))
+        if accounts:
+            one.consent("nurse", *DataType)
+            one.hire("n1", Role.NURSE)
+            await one.sign_in("n1")
+        page = await one.http.get("/") if accounts else await one.enter()
+        assert page.status_code == 200
+        for minute, quantity in enumerate(
+            Quantity
+        ):  # of a pressure without its parts there is nothing to show
+            assert (f"{700 + minute}.5" in page.text) == (quantity is not Quantity.BLOOD_PRESSURE)
 
 
 @pytest.mark.parametrize("path", ["/", "/?lang=en"])

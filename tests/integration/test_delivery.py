@@ -7,24 +7,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cloud_bridge.alerts import Alert, AlertState, Outcome, Request
+from cloud_bridge.alerts import Act, Alert, AlertState, Outcome, Request
 from cloud_bridge.cli import app
 from cloud_bridge.connectors.base import Connector, Order, ReadingOrder, WorkReport, WorkState
 from cloud_bridge.delivery import LONGEST_PAUSE_S, DeliveryLoop
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.steps import Step
-from cloud_bridge.work_orders import WorkOrders
+from cloud_bridge.store.base import Taken
+from cloud_bridge.work_orders import AT_A_TIME, WorkOrders
 from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import SealingHome
-from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.bridge_readings import NOW, blood_pressure
 from tests.doubles.databases import Databases
 from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Misconfigured, Rejected, Unreachable
@@ -316,3 +318,33 @@ async def test_nothing_is_asked_before_the_system_has_it(desk: BridgeDesk) -> No
     )
     await asking.round()
     assert connector.asked == []
+
+
+class Ward:
+    """Live alerts of which nobody ever hears anything."""
+
+    def __init__(self, count: int) -> None:
+        self.live = [UUID(int=7919 * number % 100_003 + 1) for number in range(count)]
+
+    def delivered_alerts(self) -> list[UUID]:
+        return self.live
+
+    def move(self, alert_id: UUID, act: Act) -> Taken:
+        raise AssertionError(f"nothing was reported, and {act.move} of {alert_id} was made")
+
+
+async def test_of_very_many_work_orders_each_gets_its_turn() -> None:
+    ward, connector = Ward(AT_A_TIME * 2 + 50), ScriptedConnector()
+    asking = WorkOrders(ward, connector, lambda: NOW, interval_s=1, log=silent(), on_acknowledged=list)
+    for _ in range(2):
+        await asking.round()
+    first, second = connector.asked
+    assert (len(first), len(second)) == (AT_A_TIME, AT_A_TIME)
+    assert set(first).isdisjoint(second)
+    gone = set(ward.live[:30])
+    ward.live = ward.live[30:]
+    await asking.round()
+    assert {*first, *second, *connector.asked[2]} | gone == {*ward.live, *gone}
+    ward.live = ward.live[:AT_A_TIME]
+    await asking.round()
+    assert list(connector.asked[3]) == ward.live
