@@ -41,7 +41,7 @@ async def test_a_link_opens_the_page_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("accounts", [True, False])
-async def test_a_reading_of_any_quantity_has_a_name_on_the_page(tmp_path: Path, accounts: bool) -> None:  # noqa: FBT001 - pytest's
+async def test_a_reading_of_any_quantity_has_a_name_on_the_page(tmp_path: Path, accounts: bool) -> None:
     async with visitor(tmp_path, accounts=accounts) as one:
         home = SealingHome(outbox=2)
         for minute, quantity in enumerate(Quantity):
@@ -53,9 +53,7 @@ async def test_a_reading_of_any_quantity_has_a_name_on_the_page(tmp_path: Path, 
             await one.sign_in("n1")
         page = await one.http.get("/") if accounts else await one.enter()
         assert page.status_code == 200
-        for minute, quantity in enumerate(
-            Quantity
-        ):  # of a pressure without its parts there is nothing to show
+        for minute, quantity in enumerate(Quantity):  # a pressure without its parts shows nothing
             assert (f"{700 + minute}.5" in page.text) == (quantity is not Quantity.BLOOD_PRESSURE)
 
 
