@@ -211,6 +211,7 @@ async def test_the_head_of_the_record_is_said_in_the_log(desk: BridgeDesk) -> No
     await eventually(lambda: said[-1].get("count") == 1)
     saying.cancel()
     await asyncio.wait([saying])
+    await asyncio.get_running_loop().shutdown_default_executor()  # it may still ask, in another thread
     ((_, digest),) = desk.store.access.entries()
     assert said[0] == {"event": "audit_head", "count": 0, "digest": BEGINNING.hex()}
     assert said[1] == {"event": "audit_head_unknown", "error": "Unreachable"}

@@ -53,6 +53,14 @@ def loop(desk: BridgeDesk, connector: ScriptedConnector, steps: list[Step] | Non
     return DeliveryLoop(desk.store.deliveries, {"fhir": connector}, lambda: desk.now, observe, log=silent())
 
 
+async def end(running: asyncio.Task[None]) -> None:
+    """End a loop, and what it still asks of the store in another thread."""
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
 async def test_everything_due_is_delivered_once(desk: BridgeDesk) -> None:
     connector, steps = ScriptedConnector(), []
     one = loop(desk, connector, steps)
@@ -168,9 +176,7 @@ async def test_the_loop_wakes_at_once(desk: BridgeDesk) -> None:
         one.wake()
         while len(connector.taken) < 3:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end(running)
 
 
 class Stuck(ScriptedConnector):
@@ -196,9 +202,7 @@ async def test_a_system_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
         one.wake()
         while len(connector.taken) < 5:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end(running)
     errors = [row["last_error"] for row in both.table("delivery") if row["destination"] == "gone"]
     assert any("No connector is configured" in (error or "") for error in errors)
     both.close()
@@ -300,9 +304,7 @@ async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
     async with asyncio.timeout(10):
         while len(connector.asked) < 5:  # noqa: ASYNC110 - the store is asked in another thread
             await asyncio.sleep(0.01)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end(running)
 
 
 async def test_nothing_is_asked_before_the_system_has_it(desk: BridgeDesk) -> None:
