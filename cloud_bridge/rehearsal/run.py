@@ -100,10 +100,11 @@ class _Memory:
 
     def save_alert(self, alert: Alert, what: str, now: dt.datetime, basis: Basis | None = None) -> None:
         del basis
+        new = alert.alert_id not in self.alerts
         self.alerts[alert.alert_id] = alert
         finding = alert.finding
-        # What is folded there is folded here too, by coarser problems.
-        if what.startswith(("raised", "folded")) and finding.standing is not Standing.RESOLVED:
+        # What is folded there is folded here too, by coarser problems; what comes back is told once.
+        if new and what.startswith(("raised", "folded")) and finding.standing is not Standing.RESOLVED:
             clinical = finding.queue is Queue.CLINICAL
             self.raised.append(Raised(now, finding.rule, finding.severity, clinical, alert.late))
 
