@@ -96,5 +96,7 @@ def export(
             if not path.exists():
                 write_public(path, public)
     for one in found:
-        (folder / f"{one.digest.hex()}.envelope").write_bytes(one.data)
+        part = folder / f"{one.digest.hex()}.part"
+        part.write_bytes(one.data)
+        part.replace(part.with_suffix(".envelope"))  # half a file is none
     typer.echo(json.dumps({"written": len(found)}))

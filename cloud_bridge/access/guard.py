@@ -13,7 +13,7 @@ SAME_READ: Final = dt.timedelta(minutes=10)
 """A page renews itself: what one account reads again of one patient within this time is one read."""
 
 _LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_Look = tuple[str, Action, str, DataType | None, bool, bool]
+_Look = tuple[str, Action, str, DataType | None, bool, str]
 
 
 class AccessStore(Protocol):
@@ -79,27 +79,34 @@ class Guard:
         """Answer a question; the answer is on record before it is given."""
         now, answer = self.clock(), self.engine.decide(question)
         if not (answer.allowed and question.action is Action.READ and self._lately(question, now)):
-            self.store.record(question, answer, now)
+            self._note(question, answer, now)
         return answer.allowed
 
     def shows(self, question: Question, known: Known) -> bool:
         """Answer what a page shows by itself: what it shows is on record; for the rest nobody asked."""
         now, answer = self.clock(), self.engine.decide_once(question, known)
         if answer.allowed and not self._lately(question, now):
-            self.store.record(question, answer, now)
+            self._note(question, answer, now)
         return answer.allowed
 
+    def _note(self, question: Question, answer: Answer, now: dt.datetime) -> None:
+        self.store.record(question, answer, now)
+        # Only now: what could not be recorded was not answered, and is asked for again.
+        if answer.allowed:
+            self._reads[_look(question)] = now
+
     def _lately(self, question: Question, now: dt.datetime) -> bool:
-        """Tell whether this look is on record already, and remember it."""
+        """Tell whether this look is on record already."""
         if now - self._pruned >= SAME_READ:
             # A copy first: other requests write meanwhile.
             self._reads = {key: at for key, at in list(self._reads.items()) if now - at < SAME_READ}
             self._pruned = now
-        patient = question.subject.patient if question.subject is not None else ""
-        how = (question.glass_broken, question.by_token)
-        key = (question.account.name, question.action, patient, question.data, *how)
-        before = self._reads.get(key)
-        if before is not None and now - before < SAME_READ:
-            return True
-        self._reads[key] = now
-        return False
+        before = self._reads.get(_look(question))
+        return before is not None and now - before < SAME_READ
+
+
+def _look(question: Question) -> _Look:
+    """Return what makes two looks the same: of tokens each is somebody else."""
+    patient = question.subject.patient if question.subject is not None else ""
+    token = question.reason if question.by_token else ""
+    return question.account.name, question.action, patient, question.data, question.glass_broken, token

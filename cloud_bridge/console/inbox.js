@@ -39,7 +39,9 @@
   source.addEventListener("alert", (event) => {
     // Where nobody waits there is nothing under anybody's hands: new items appear by themselves.
     if (!document.querySelector("article.card")) return leave();
-    changed.add(JSON.parse(event.data).alert_id);
+    const { alert_id: alert, state } = JSON.parse(event.data);
+    if (state === "folded") return; // the item that tells of it is said to have changed, too
+    changed.add(alert);
     show();
   });
   source.addEventListener("end", () => {

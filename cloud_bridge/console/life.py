@@ -1,7 +1,7 @@
 """The life of an item in words: what may be done with it, who has it, and all that happened. Pure."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -12,7 +12,7 @@ from cloud_bridge.alerts import GIVEN_BACK, LIVE, OUTCOMES, Alert, AlertState, O
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.language import Language
 from cloud_bridge.orders import reason_line
-from cloud_bridge.rules.base import HOME, Severity
+from cloud_bridge.rules.base import GATEWAY, HOME, Severity
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.rules.programme import care_of, say
 from cloud_bridge.store.base import LifeEvent
@@ -83,6 +83,10 @@ class PastRecord(Protocol):
 
     def known_as(self, patient: str) -> Identifier | None:
         """Return who a patient is to the hospital."""
+        ...
+
+    def owners(self, readings: Collection[UUID]) -> set[str | None]:
+        """Return whose some readings are now; None stands for nobody, or for what is not there."""
         ...
 
 
@@ -218,14 +222,19 @@ def shows(sight: Sight, subject: str) -> bool:
 def item(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, alert: Alert) -> Past:
     """Return one item with its history, as `sight` shows it."""
     subject = alert.finding.subject
+    owners = record.owners(alert.told.evidence)
     if subject.startswith(HOME):
-        title, tells = words.say("Someone in home {home}", home=subject.removeprefix(HOME)), True
+        title = words.say("Someone in home {home}", home=subject.removeprefix(HOME))
+        tells = owners <= {None}
     else:
         known = record.known_as(subject)
         title = words.say("Patient {number}", number=known.value if known else subject)
         # A reason quotes values: it is told to those who may read all kinds, that they did is on record.
-        tells = all(sight.may(Action.READ, subject, kind) for kind in _ALL_KINDS) and all(
-            sight.sees(Action.READ, subject, kind) for kind in _ALL_KINDS
+        own = subject.startswith(GATEWAY) or owners <= {subject}
+        tells = (
+            own
+            and all(sight.may(Action.READ, subject, kind) for kind in _ALL_KINDS)
+            and all(sight.sees(Action.READ, subject, kind) for kind in _ALL_KINDS)
         )
     return Past(
         alert_id=alert.alert_id,

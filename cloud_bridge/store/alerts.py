@@ -184,6 +184,14 @@ class SqlAlerts:
         """Record that somebody saw it; False if it was known, or is over."""
         return self.move(alert_id, Act(Move.ACKNOWLEDGE, Actor.PERSON, at, by)).held
 
+    def owners(self, readings: Collection[UUID]) -> set[str | None]:
+        """Return whose some readings are now; None stands for nobody, or for what is not there."""
+        table = schema.measurement
+        query = select(table.c.id, table.c.patient).where(table.c.id.in_(readings))
+        with reading(self._engine) as connection:
+            found = {row.id: row.patient for row in connection.execute(query)}
+        return {found.get(one) for one in readings}
+
     def cause_of(self, finding: Finding) -> Cause | None:
         """Return why nothing comes from a patient; None of what is no silence that goes on."""
         if not is_silence(finding):

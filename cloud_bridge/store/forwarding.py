@@ -81,8 +81,13 @@ def _told_of(
     connection: Connection, digest: bytes, to: str, now: dt.datetime
 ) -> frozenset[tuple[str, DataType]] | None:
     """Return of whom and of what an envelope tells, if all of it is consented to; None otherwise."""
-    table = schema.measurement
-    query = select(table.c.patient, table.c.quantity).where(table.c.envelope == digest).distinct()
+    table, carried = schema.measurement, schema.carried
+    query = (
+        select(table.c.patient, table.c.quantity)
+        .join(carried, carried.c.measurement == table.c.id)
+        .where(carried.c.envelope == digest)
+        .distinct()
+    )
     found = set()
     for patient, quantity in connection.execute(query):
         data = DATA_OF.get(Quantity(quantity))

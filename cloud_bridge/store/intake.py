@@ -118,6 +118,7 @@ class IntakeTransaction(Judging):
             self._new.add(m.measurement_id)
             first = {"quantity": m.quantity.value, "device": m.device.device_id, "revision": 1}
             self._db.execute(table.insert().values(id=m.measurement_id, **first, **_columns(version)))
+        self._carried(envelope, m.measurement_id)
         is_other = self._keep_version(m.measurement_id, version)
         if known is None:
             return True
@@ -125,6 +126,12 @@ class IntakeTransaction(Judging):
         revision = known.revision + (1 if is_other else 0)
         self._db.execute(update(table).where(mine).values(**_columns(holds), revision=revision))
         return bool(holds["content_hash"] != known.content_hash)
+
+    def _carried(self, envelope: bytes, measurement: UUID) -> None:
+        table = schema.carried
+        mine = and_(table.c.envelope == envelope, table.c.measurement == measurement)
+        if self._db.execute(select(table.c.envelope).where(mine)).first() is None:
+            self._db.execute(table.insert().values(envelope=envelope, measurement=measurement))
 
     def _keep_version(self, measurement: UUID, version: dict[str, Any]) -> bool:
         """Keep a content as it was read first, marked only if every envelope with it is; False if known."""

@@ -101,7 +101,8 @@ def queue_message(  # noqa: PLR0913, PLR0917 - a message, and how it travels
     row = connection.execute(query).one_or_none()
     if row is None:
         raise Rejected(f"The gateway {gateway} is not enrolled.")
-    sequence = row.downlink_sequence + 1
+    # Not only the next one: a record that was restored from a backup has forgotten numbers that homes know.
+    sequence = max(row.downlink_sequence + 1, int(now.timestamp()))
     header = DownlinkHeader(gateway, sequence, now, now + lives)
     data = sealer(message, header, load_keys(row.keys, GatewayPublic).sealing)
     connection.execute(update(table).where(table.c.name == gateway).values(downlink_sequence=sequence))

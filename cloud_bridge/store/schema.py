@@ -244,6 +244,13 @@ statement = Table(
     Index("statement_boot", "boot_id"),
 )
 
+carried = Table(  # which measurements an envelope brought, whatever of them was known before
+    "carried",
+    metadata,
+    Column("envelope", ForeignKey("envelope.digest"), primary_key=True),
+    Column("measurement", ForeignKey("measurement.id"), primary_key=True),
+)
+
 item = Table(  # everything else a home said: undecodable bytes, events, items of a later version
     "item",
     metadata,

@@ -20,6 +20,7 @@ from tests.doubles.bridge_desk import told
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import weight
 from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
+from wire_format.measurement import Failure, Remark
 from wire_format.nomenclature import Quantity
 
 # --- coming in ---
@@ -296,6 +297,7 @@ def test_every_sentence_has_its_chinese() -> None:
     sentences |= {*OUTCOME_WORDS.values(), *STATES.values(), *ASKED.values(), *HAPPENED.values(), GIVEN_BACK}
     assert (set(OUTCOME_WORDS), set(STATES), set(ASKED)) == (set(Outcome), set(AlertState), set(CareRole))
     assert (set(ROLES), set(KINDS), set(ACTIONS)) == (set(Role), set(DataType), set(Action))
+    sentences |= {one.value.replace("_", " ") for one in (*Remark, *Failure)}
     assert len(sentences) > 100
     chinese = language("zh-Hans").sentences
     assert sorted(s for s in sentences if s not in chinese) == []

@@ -96,6 +96,8 @@ def _visible(
     at_once = max(limit, AT_ONCE)
     while len(found) < limit:
         some = who.desk.listings.alerts(wanted, place, at_once)
+        people = {one.finding.subject for one in some if not one.finding.subject.startswith((HOME, GATEWAY))}
+        who.sight.among(Action.READ, sorted(people), DataType.ALERTS)  # looked up at once
         for one in some:
             subject = one.finding.subject
             if subject not in may:
@@ -207,10 +209,14 @@ def visible(who: Caller, found: Alert) -> bool:
 def _tells(who: Caller, found: Alert, owned: Owned) -> bool:
     """Tell whether a reason may be said: it quotes values of the readings that the alert stands on."""
     subject, evidence = found.finding.subject, found.told.evidence
-    if subject.startswith((HOME, GATEWAY)):
+    if subject.startswith(GATEWAY):
         return True
-    if any(i not in owned or owned[i][0] != subject for i in evidence):
+    # Of what nobody knew whose it was, somebody may be known by now.
+    whose = None if subject.startswith(HOME) else subject
+    if any(i not in owned or owned[i][0] != whose for i in evidence):
         return False
+    if whose is None:
+        return True
     kinds = {DATA_OF.get(owned[i][1]) for i in evidence}
     return _all_shown(who, subject, kinds)
 
@@ -233,7 +239,9 @@ def _whole(who: Caller, request: Request, found: Alert) -> Response:
             **_fields(who, found, _tells(who, found, owned)),
             "history": [Happened.of(one) for one in who.desk.alerts.events(found.alert_id)],
             "evidence": readings,
-            "evidence_withheld": len(finding.evidence) - len(readings),
+            "evidence_withheld": 0
+            if finding.subject.startswith(GATEWAY)
+            else len(finding.evidence) - len(readings),
         }
     )
     return answer(request, whole, found.revision)

@@ -98,7 +98,9 @@ def _news(who: Caller, position: int) -> tuple[list[str], int, bool]:
     now = who.desk.room.page.clock()
     found = settled(who.desk.listings.changes(position, AT_ONCE), position, now)
     latest = {one.alert.alert_id: one for one in found}
-    shown = [_event(one) for one in latest.values() if visible(who, one.alert)]
+    # By position: a reader that comes back asks for what is after the last one it heard.
+    ordered = sorted(latest.values(), key=lambda one: one.position)
+    shown = [_event(one) for one in ordered if visible(who, one.alert)]
     return shown, found[-1].position if found else position, len(found) == AT_ONCE
 
 
