@@ -234,14 +234,13 @@ def _whole(who: Caller, request: Request, found: Alert) -> Response:
     listings, finding = who.desk.listings, found.told
     readings = _shown(who, found, listings.evidence(finding.evidence))
     owned = listings.quantities(finding.evidence)
+    signs = finding.subject.startswith(GATEWAY)  # what equipment says of itself, no readings
     whole = AlertWhole.model_validate(
         {
             **_fields(who, found, _tells(who, found, owned)),
             "history": [Happened.of(one) for one in who.desk.alerts.events(found.alert_id)],
             "evidence": readings,
-            "evidence_withheld": 0
-            if finding.subject.startswith(GATEWAY)
-            else len(finding.evidence) - len(readings),
+            "evidence_withheld": 0 if signs else len(finding.evidence) - len(readings),
         }
     )
     return answer(request, whole, found.revision)

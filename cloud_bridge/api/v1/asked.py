@@ -28,9 +28,8 @@ _TICK: Final = dt.timedelta(microseconds=1)
 _ID: Final = "[0-9a-f]{32}"
 _AT: Final = "-?[0-9]{1,18}"
 """Microseconds since 1970."""
-_NAME: Final = (
-    r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029./\\][^\u0000-\u001f\u007f-\u009f\u2028\u2029/\\]{0,63}$"
-)
+_HIDDEN: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029/\\"
+_NAME: Final = rf"^[^.{_HIDDEN}][^{_HIDDEN}]{{0,63}}$"
 """A patient's name in the registry, as it stands in a path: no part that a path would be shortened by."""
 _LINE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]*$"
 """One line without what does not show: controls, and marks that turn or hide text."""
