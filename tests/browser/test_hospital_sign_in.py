@@ -67,7 +67,7 @@ def _served(folder: Path, hospital: OidcProvider) -> Iterator[Open]:
             ZONE,
             desk.store.access,
             lambda: desk.now,
-            Door(provider, Local.ADMINISTRATORS),
+            door=Door(provider, Local.ADMINISTRATORS),
         )
     )
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))

@@ -23,4 +23,4 @@ async def test_everybody_alarms_and_every_item_is_there_once(
         assert f"<title>Inbox: {PEOPLE} waiting</title>" in page.text
         assert "People 1 to 50 of 101, page 1 of 3" in page.text
         shown = await one.walk()
-        assert sorted(map(int, shown)) == list(range(PEOPLE))
+        assert sorted(map(int, shown)) == list(range(1000, 1000 + PEOPLE))

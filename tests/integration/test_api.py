@@ -287,11 +287,11 @@ async def test_a_step_that_there_is_not_is_no_matter_of_who_was_first(tmp_path: 
 
 
 async def test_no_reason_is_told_that_may_quote_what_no_consent_speaks_of(tmp_path: Path) -> None:
-    async with caller(tmp_path) as asks:
+    async with caller(tmp_path, ALERTS, BP) as asks:
         alert = await asks.alert("patient-1")
         first = alert["evidence"][0]["reading_id"].replace("-", "")
         with asks.one.desk.store.engine.begin() as connection:
-            connection.execute(text(f"UPDATE measurement SET quantity='pulse_rate' WHERE id='{first}'"))  # noqa: S608 - an id
+            connection.execute(text(f"UPDATE measurement SET quantity='glucose' WHERE id='{first}'"))  # noqa: S608 - an id
         assert (await asks.alert("patient-1"))["why"] is None
 
 

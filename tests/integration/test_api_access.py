@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -12,8 +13,11 @@ from cloud_bridge.access.model import Action, DataType, Role
 from cloud_bridge.rules.base import HOME
 from cloud_bridge.store import schema
 from tests.doubles.api_caller import API, NURSE, Caller, caller, calling
+from tests.doubles.bridge_desk import assigned, care
+from tests.doubles.bridge_home import GATEWAY, SealingHome
+from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.page_visitor import HOST, token, visitor
-from wire_format.errors import Rejected
+from wire_format.errors import Rejected, Unreachable
 
 PROBLEM = "application/problem+json"
 BP, ALERTS = DataType.BLOOD_PRESSURE, DataType.ALERTS
@@ -212,3 +216,56 @@ async def test_a_store_that_cannot_be_reached_decides_nothing(tmp_path: Path) ->
         )
         answer = await asks.get(f"/alerts/{alert.alert_id}")
         assert (answer.status_code, json.loads(answer.text)["status"]) == (503, 503)
+
+
+async def test_what_nobody_knew_whose_it_was_is_not_quoted_once_somebody_is_known(tmp_path: Path) -> None:
+    async with visitor(tmp_path, filled=False, accounts=True) as one:
+        desk, home = one.desk, SealingHome()
+        m = blood_pressure("192", "124")
+        desk.receive(home, home.seal([m]))
+        (alert,) = desk.store.alerts.open_alerts()
+        stranger = calling(one, "stranger", Role.NURSE, "elsewhere")
+        assert "192/124" in (await stranger.get(f"/alerts/{alert.alert_id}")).json()["why"]
+        desk.receive(home, home.seal([assigned(m, "p-1", later=60)]))
+        whole = (await stranger.get(f"/alerts/{alert.alert_id}")).json()
+        assert (whole["state"], whole["why"], whole["evidence"]) == ("withdrawn", None, [])
+        assert "192" not in (await stranger.get("/alerts", state="withdrawn")).text
+        await one.sign_in("stranger")
+        page = await one.http.get(f"/alerts/{alert.alert_id}")
+        assert (page.status_code, "192" in page.text) == (200, False)
+
+
+async def test_what_could_not_be_recorded_is_on_record_when_it_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Unreachable("The disk is full.")
+
+    async with caller(tmp_path) as asks:
+        access = asks.one.desk.store.access
+        with monkeypatch.context() as broken:
+            broken.setattr(type(access), "record", full)
+            assert (await asks.get("/patients/patient-1/readings")).status_code == 503
+        assert list(access.entries(patient="patient-1")) == []
+        assert (await asks.get("/patients/patient-1/readings")).status_code == 200
+        assert {e.action for e, _ in access.entries(patient="patient-1")} == {Action.READ}
+
+
+async def test_of_two_tokens_each_is_on_record(tmp_path: Path) -> None:
+    async with caller(tmp_path) as asks:
+        other = Caller(asks.one, token(asks.one.desk, NURSE))
+        said = set()
+        for one in (asks, other):
+            said.add(f"token {(await one.get('/me')).json()['token']}")
+            assert (await one.get("/patients/patient-1/readings")).status_code == 200
+        reads = {e.reason for e, _ in asks.one.desk.store.access.entries(patient="patient-1")}
+        assert reads == said
+
+
+@pytest.mark.parametrize("name", ["病人 7", "ward 3 #7?", "a%2fb"])
+async def test_a_patient_of_any_name_can_be_asked_for(tmp_path: Path, name: str) -> None:
+    async with caller(tmp_path) as asks:
+        asks.one.desk.store.registry.enrol_person(GATEWAY, "p-7", name, care("77"))
+        asks.one.consent("nurse", *DataType, patient=name)
+        assert name in [p["patient"] for p in await asks.items("/patients", limit=1)]
+        assert (await asks.get(f"/patients/{quote(name)}")).json()["patient"] == name

@@ -186,6 +186,7 @@ async def test_a_nurse_in_the_hospitals_own_system_takes_over_and_closes_the_ale
         (alert,) = bridge.store.alerts.open_alerts()
         orders = WorkOrders(
             bridge.store.alerts,
+            bridge.store.first_visits,
             way.connector,
             lambda: bridge.now,
             interval_s=1,

@@ -323,7 +323,7 @@ async def test_nothing_is_asked_before_the_system_has_it(desk: BridgeDesk) -> No
 
 
 class Ward:
-    """Live alerts of which nobody ever hears anything."""
+    """Live alerts of which nobody ever hears anything, and no visits."""
 
     def __init__(self, count: int) -> None:
         self.live = [UUID(int=7919 * number % 100_003 + 1) for number in range(count)]
@@ -331,13 +331,19 @@ class Ward:
     def delivered_alerts(self) -> list[UUID]:
         return self.live
 
+    def delivered_visits(self) -> list[UUID]:
+        return []
+
+    def take_report(self, report: WorkReport, now: dt.datetime) -> bool:
+        raise AssertionError(f"nothing was reported, and {report} was taken at {now}")
+
     def move(self, alert_id: UUID, act: Act) -> Taken:
         raise AssertionError(f"nothing was reported, and {act.move} of {alert_id} was made")
 
 
 async def test_of_very_many_work_orders_each_gets_its_turn() -> None:
     ward, connector = Ward(AT_A_TIME * 2 + 50), ScriptedConnector()
-    asking = WorkOrders(ward, connector, lambda: NOW, interval_s=1, log=silent(), on_acknowledged=list)
+    asking = WorkOrders(ward, ward, connector, lambda: NOW, interval_s=1, log=silent(), on_acknowledged=list)
     for _ in range(2):
         await asking.round()
     first, second = connector.asked

@@ -13,11 +13,12 @@ from cloud_bridge.access.model import DataType
 from cloud_bridge.organization_commands import organizations
 from cloud_bridge.sharing import ANEW, LASTS
 from cloud_bridge.sharing_loop import SharingLoop
+from cloud_bridge.store import schema
 from cloud_bridge.store.base import Told
 from cloud_bridge.store.sql import SqlStore
 from service_kit.key_files import read_public, write_private, write_public
 from service_kit.log import silent
-from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.bridge_desk import BridgeDesk, assigned
 from tests.doubles.bridge_desk import told as told_of
 from tests.doubles.bridge_home import GATEWAY, SealingHome
 from tests.doubles.bridge_readings import blood_pressure
@@ -98,7 +99,7 @@ def test_a_home_is_told_when_consents_and_keys_change(desk: BridgeDesk) -> None:
     assert first is not None
     (share,) = first.shares
     assert (share.person, share.recipient) == ("p-1", CLINIC.public.sealing)
-    assert share.quantities == (Quantity.BLOOD_PRESSURE,)
+    assert share.quantities == (Quantity.BLOOD_PRESSURE, Quantity.PULSE_RATE)
     assert tells(desk) is None
     gives(desk, SUGAR, until=desk.now + dt.timedelta(days=9))
     second = tells(desk)
@@ -116,8 +117,38 @@ def test_a_home_is_told_when_consents_and_keys_change(desk: BridgeDesk) -> None:
     assert last.shares == ()
     desk.now += ANEW
     assert tells(desk) is None
-    assert [one.header.sequence for one in told(desk)] == [1, 2, 3, 4, 5]
-    assert [row["sequence"] for row in desk.table("downlink")] == [1, 2, 3, 4, 5]
+    numbers = [row["sequence"] for row in desk.table("downlink")]
+    assert [one.header.sequence for one in told(desk)] == numbers == sorted(set(numbers))
+    assert len(numbers) == 5
+
+
+def test_a_record_from_a_backup_does_not_say_a_number_again(desk: BridgeDesk) -> None:
+    desk.store.sharing.add_organization("clinic", CLINIC.public.sealing, Kem.MLKEM768_X25519, desk.now)
+    desk.store.access.give_consent("patient-1", TO, BP, text_version="1", by="p", now=desk.now)
+    tells(desk)
+    (before,) = (one.header.sequence for one in told(desk))
+    with desk.store.engine.begin() as connection:
+        connection.execute(schema.downlink.delete())
+        connection.execute(schema.gateway.update().values(downlink_sequence=0))  # as the backup knew it
+    desk.now += dt.timedelta(hours=1)
+    desk.store.access.withdraw_consent("patient-1", TO, BP, by="p", now=desk.now)
+    tells(desk)
+    (after,) = (one.header.sequence for one in told(desk))
+    assert after > before
+
+
+def test_what_an_envelope_brought_again_counts_as_well(desk: BridgeDesk) -> None:
+    key = CLINIC.public.sealing
+    desk.store.sharing.add_organization("clinic", key, Kem.MLKEM768_X25519, desk.now)
+    desk.store.access.give_consent("patient-1", TO, BP, text_version="1", by="p", now=desk.now)
+    old, new = SealingHome(outbox=1), SealingHome(outbox=2)
+    first, second = blood_pressure("131", "81", minutes=1), blood_pressure("132", "82", minutes=3)
+    desk.receive(old, old.seal(told_of(first)))
+    both = new.seal([*told_of(first), *told_of(second)], also=(key,))
+    desk.receive(new, both)
+    assert [one.digest for one in desk.store.forwarding.envelopes("clinic", key, desk.now)] == [both.digest]
+    desk.receive(old, old.seal([assigned(first, "p-2", later=60)]))
+    assert list(desk.store.forwarding.envelopes("clinic", key, desk.now)) == []
 
 
 def test_a_home_that_comes_back_is_told_again(desk: BridgeDesk) -> None:
