@@ -12,7 +12,7 @@ from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
-from cloud_bridge.silence_cause import Cause, is_silence
+from cloud_bridge.silence_cause import Cause, is_silence, is_silent_gateway
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, LifeEvent, Place, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
@@ -194,7 +194,7 @@ class SqlAlerts:
 
     def cause_of(self, finding: Finding) -> Cause | None:
         """Return why nothing comes from a patient; None of what is no silence that goes on."""
-        if not is_silence(finding):
+        if not (is_silence(finding) or is_silent_gateway(finding)):
             return None
         with reading(self._engine) as connection:
             return self._silences.cause_of(connection, finding)

@@ -30,6 +30,8 @@ from virtual_home.hospital import Desk
 from virtual_home.servers import fhir_server
 from wire_format.identity import device_id
 
+FIRST_NUMBER = 1000
+"""What the hospital calls the first person; 1 and 2 are people of every desk."""
 LOOKS_S = 0.5
 NEXT = re.compile(r'rel="next" href="([^"]+)"')
 TITLE = re.compile(r"<h3[^>]*>Patient (\d+)")
@@ -75,7 +77,7 @@ def enrolled(desk: BridgeDesk, people: int) -> list[SealingHome]:
         gateway = f"home-{number}"
         known = EnrolledGateway(gateway, SITE, gateway_keys().public, f"{number:016x}")
         desk.store.registry.enrol_gateway(known, NOW)
-        desk.store.registry.enrol_person(gateway, "p", f"person-{number}", care(f"{1000 + number}"))
+        desk.store.registry.enrol_person(gateway, "p", f"person-{number}", care(f"{FIRST_NUMBER + number}"))
         homes.append(SealingHome(gateway, outbox=number + 1))
     return homes
 
@@ -123,7 +125,9 @@ async def storm(folder: Path, people: int, longest_s: float) -> AsyncIterator[St
         arrived = alarming(enrolled(one.desk, people))
         async with Desk(base) as hospital, FhirR4Connector(base, test_data=True) as connector:
             for number in range(people):
-                await hospital.know("Patient", "https://hospital.example/id/patient", f"{1000 + number}")
+                await hospital.know(
+                    "Patient", "https://hospital.example/id/patient", f"{FIRST_NUMBER + number}"
+                )
             for kind in ("Practitioner", "Organization"):
                 await hospital.know(kind, "https://hospital.example/id/staff", "1")
             one.desk.store.intake.accept_all(arrived, one.desk.now)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from cloud_bridge.access.model import Role
-from tests.doubles.alarm_storm import consent_all, storm
+from tests.doubles.alarm_storm import FIRST_NUMBER, consent_all, storm
 
 PEOPLE = 101  # three pages, of which the last one has one person
 
@@ -23,4 +23,4 @@ async def test_everybody_alarms_and_every_item_is_there_once(
         assert f"<title>Inbox: {PEOPLE} waiting</title>" in page.text
         assert "People 1 to 50 of 101, page 1 of 3" in page.text
         shown = await one.walk()
-        assert sorted(map(int, shown)) == list(range(1000, 1000 + PEOPLE))
+        assert sorted(map(int, shown)) == list(range(FIRST_NUMBER, FIRST_NUMBER + PEOPLE))
