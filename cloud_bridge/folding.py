@@ -24,6 +24,7 @@ from cloud_bridge.alerts import (
     Move,
     Terms,
     after,
+    asked_anew,
     opened,
 )
 from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Queue, Severity
@@ -37,7 +38,7 @@ def together(alerts: Iterable[Alert]) -> dict[UUID, Alert]:
     for one in sorted(folded, key=lambda a: (a.finding.since, a.alert_id)):
         item = every.get(one.folded_into) if one.folded_into is not None else None
         if item is not None:
-            every[item.alert_id] = replace(item, folds=(*item.folds, Episode(one.finding, one.late)))
+            every[item.alert_id] = replace(item, folds=(*item.folds, one.own))
     return every
 
 
@@ -92,38 +93,20 @@ def told_too(item: Alert, one: Episode) -> Alert:
 def repeated(item: Alert, one: Episode, now: dt.datetime, terms: Terms, *, new: bool) -> Alert:
     """Return an item that tells of an episode too or, not `new`, of what changed of it.
 
-    Whoever has it is asked again if the episode is new and severe, or graver than what they were told.
+    What became more urgent is as new. Whoever has it is asked again if the episode is new and severe, or
+    graver than what they were told.
     """
     more = told_too(item, one)
     graver = RANK[one.urgency] > RANK[item.urgency]
     severe = new and one.finding.severity is Severity.SEVERE
     if one.late or item.state not in LIVE or not (graver or severe or item.late):
         return more
-    loud = replace(more, late=False)
-    due = terms.due(loud.urgency, now)
-    if item.state is AlertState.OPEN:
-        # Somebody is asked already: never later than they were.
-        return replace(loud, due_at=min(due, item.due_at))
-    return _asked(loud, due)
+    return asked_again(more, now, terms)
 
 
 def asked_again(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
-    """Return a resolved item as work again: an episode of it got worse."""
-    loud = replace(item, late=False)
-    return _asked(loud, terms.due(loud.urgency, now))
-
-
-def _asked(item: Alert, due: dt.datetime) -> Alert:
-    state = after(item.state, Move.REOPEN, Actor.RULES)
-    return replace(
-        item,
-        state=state,
-        due_at=due,
-        reopened=item.reopened + 1,
-        acknowledged_at=None,
-        acknowledged_by=None,
-        outcome=None,
-    )
+    """Return an item that must be looked at for an episode that is new, or got worse."""
+    return asked_anew(replace(item, late=False), now, terms)
 
 
 def without(item: Alert, finding_id: UUID) -> Alert:

@@ -19,7 +19,6 @@ from cloud_bridge.alerts import (
     Actor,
     Alert,
     AlertState,
-    Episode,
     Move,
     Terms,
     Timeliness,
@@ -27,6 +26,7 @@ from cloud_bridge.alerts import (
     opened,
     opens_again,
     revised,
+    rose,
     timeliness,
 )
 from cloud_bridge.duty import Duty
@@ -206,21 +206,20 @@ class _Book:
         if item.state is AlertState.RESOLVED and opens_again(
             replace(item, finding=before.finding), finding, self._now
         ):
-            more = told_too(item, Episode(finding, row.late))
+            more = told_too(item, row.own)
             self._save(asked_again(more, self._now, terms), "reopened")
             return
-        self._tell(item, row, finding.standing.value)
+        self._tell(item, row, finding.standing.value, new=rose(before, row))
 
     def _fold(self, row: Alert, item: Alert) -> None:
         self._save(row, "folded", row.finding)
         self._tell(item, row)
 
-    def _tell(self, item: Alert, row: Alert, changed: str | None = None) -> None:
-        """Let an item tell of an episode; `changed` says in a word what is new of one that it tells of."""
+    def _tell(self, item: Alert, row: Alert, what: str = "repeated", *, new: bool = True) -> None:
+        """Let an item tell of an episode; `what` says in a word what happened to it."""
         terms = Terms(care_of(item.finding), self._transaction.duty)
-        told = repeated(item, Episode(row.finding, row.late), self._now, terms, new=changed is None)
-        asked = told.reopened > item.reopened
-        self._save(told, "asked_again" if asked else changed or "repeated")
+        told = repeated(item, row.own, self._now, terms, new=new)
+        self._save(told, "asked_again" if told.reopened > item.reopened else what)
 
     def _item_of(self, row: Alert) -> Alert | None:
         return None if row.folded_into is None else self._alerts.get(row.folded_into)
@@ -352,7 +351,7 @@ def _basis(finding: Finding, look: _Look) -> Basis | None:
 def _what(before: Alert | None, alert: Alert) -> str:
     if before is None:
         return "raised_late" if alert.late else "raised"
-    if alert.state is AlertState.OPEN and before.state is not AlertState.OPEN:
-        return "reopened"
+    if alert.reopened > before.reopened:
+        return "asked_again" if before.state in LIVE else "reopened"
     over = alert.finding.standing is Standing.RESOLVED
     return "over" if over else alert.finding.standing.value

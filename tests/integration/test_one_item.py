@@ -33,6 +33,12 @@ class Ward(BridgeDesk):
         self.receive(self.home, self.home.seal(told(m)))
         return m
 
+    def at_once(self, *readings: tuple[float, str, str]) -> None:
+        """Pressures at minutes after NOW, in one envelope that comes half a minute after the last."""
+        made = [blood_pressure(high, low, minutes=at) for at, high, low in readings]
+        self.now = NOW + dt.timedelta(minutes=readings[-1][0], seconds=30)
+        self.receive(self.home, self.home.seal([one for m in made for one in told(m)]))
+
     def item(self) -> Alert:
         """The only item there is."""
         (one,) = self.store.alerts.open_alerts()
@@ -141,6 +147,71 @@ def test_a_repeat_that_turned_out_lower_is_no_longer_what_the_item_says_first(wa
     assert (one.urgency, one.told.standing) == (Severity.SEVERE, Standing.UNCONFIRMED)
 
 
+@pytest.mark.parametrize("move", [Move.ACKNOWLEDGE, Move.BEGIN])
+def test_a_repeat_that_was_calmed_at_once_and_becomes_severe_asks_again(ward: Ward, move: Move) -> None:
+    ward.measure(0)
+    assert ward.move(move)
+    day = 24 * 60
+    ward.at_once((day, "192", "100"), (day + 2, "150", "90"))
+    calmed = ward.item()
+    assert (calmed.state is AlertState.OPEN, len(calmed.episodes)) == (False, 2)
+    assert ward.said(calmed.alert_id)[-1] == "repeated"
+    ward.at_once((day + 5, "205", "125"), (day + 7, "207", "126"))
+    asked = ward.item()
+    assert (asked.state, asked.request, asked.told.standing) == (
+        AlertState.OPEN,
+        Request(1, 0),
+        Standing.CONFIRMED,
+    )
+    assert (ward.clocks(), asked.acknowledged_by) == ([ward.now + QUARTER], None)
+    assert ward.said(asked.alert_id)[-1] == "asked_again"
+
+
+@pytest.mark.parametrize("move", [None, Move.ACKNOWLEDGE])
+def test_an_item_that_began_calmed_and_becomes_severe_is_due_as_severe(ward: Ward, move: Move | None) -> None:
+    ward.at_once((0, "192", "100"), (2, "150", "90"))
+    assert ward.item().urgency is Severity.ROUTINE
+    assert move is None or ward.move(move)
+    ward.at_once((5, "205", "125"), (7, "207", "126"))
+    one = ward.item()
+    assert (one.state, one.urgency, one.reopened) == (
+        AlertState.OPEN,
+        Severity.SEVERE,
+        0 if move is None else 1,
+    )
+    assert ward.clocks() == [one.due_at] == [ward.now + QUARTER]
+    assert ward.said(one.alert_id)[-1] == ("confirmed" if move is None else "asked_again")
+    # Sooner than it is due it does not become: one more reading leaves the time as it is.
+    ward.measure(0, "209", minutes=9)
+    assert ward.item().due_at == one.due_at
+
+
+def test_a_severe_repeat_in_an_item_that_nobody_came_for_asks_from_the_first_role_on(ward: Ward) -> None:
+    ward.measure(0)
+    for _ in range(3):
+        ward.wake(ward.now + HOUR)
+    left = ward.item()
+    assert (left.state, left.request, ward.clocks()) == (AlertState.OPEN, Request(0, 1), [])
+    assert ward.said(left.alert_id) == ["raised", "escalated", "unanswered"]
+    ward.measure(20)
+    asked = ward.item()
+    assert (asked.state, asked.request, asked.due_at) == (AlertState.OPEN, Request(1, 0), ward.now + QUARTER)
+    assert ward.clocks() == [asked.due_at]
+    for _ in range(3):
+        ward.wake(ward.now + HOUR)
+    assert ward.said(left.alert_id)[3:] == ["asked_again", "escalated", "unanswered"]
+
+
+def test_a_severe_repeat_after_the_due_time_takes_no_role_out_of_turn(ward: Ward) -> None:
+    """The clock is a moment late: the next role is asked all the same, as early as it would have been."""
+    ward.measure(0)
+    due = ward.item().due_at
+    ward.measure(0, "201", minutes=16)
+    assert (ward.item().request, ward.clocks()) == (Request(), [due])
+    ward.wake()
+    assert ward.item().request == Request(0, 1)
+
+
 def test_after_72_quiet_hours_it_is_another_item(ward: Ward) -> None:
     ward.measure(0)
     ward.measure(71)
@@ -182,6 +253,10 @@ def test_late_data_are_added_without_a_sound(ward: Ward) -> None:
     assert late.measurement_id in one.told.evidence
     assert late.measurement_id not in one.lead.evidence
     assert ward.said(one.alert_id)[-1] == "repeated"
+    # What makes it worse comes as late.
+    worse = blood_pressure("203", "131", minutes=-40 * 60 + 5)
+    ward.receive(ward.home, ward.home.seal(told(worse)))
+    assert (ward.item().state, ward.item().request) == (AlertState.ACKNOWLEDGED, Request())
 
 
 def test_what_happens_today_wakes_an_item_that_came_late(ward: Ward) -> None:
