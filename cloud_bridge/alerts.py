@@ -205,7 +205,7 @@ RANK: Final = {Severity.ROUTINE: 0, Severity.HIGH: 1, Severity.SEVERE: 2}
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One finding that an item tells of, and since when; `late`: its data came so late that it pages nobody."""
+    """One finding that an item tells of, and since when; `late`: it came so late that it pages nobody."""
 
     finding: Finding
     raised_at: dt.datetime
@@ -314,14 +314,12 @@ def revised(known: Alert, finding: Finding, now: dt.datetime, terms: Terms) -> A
     If that made it severe, or graver than what was told, somebody is asked anew.
     """
     changed = replace(known, finding=finding, revision=known.revision + 1)
-    if known.late and timeliness(finding, now) is Timeliness.IN_TIME:
-        changed = replace(changed, late=False)
-        if known.state not in LIVE:
-            return replace(changed, due_at=terms.due(finding.severity, now))
-    told = changed.own.urgency is Severity.SEVERE or RANK[changed.own.urgency] > RANK[known.urgency]
-    if known.state in LIVE and rose(known, changed) and told:
-        return asked_anew(changed, now, terms)
-    return changed
+    if timeliness(finding, now) is not Timeliness.IN_TIME:
+        return changed
+    changed = replace(changed, late=False)
+    grave = changed.own.urgency is Severity.SEVERE or RANK[changed.own.urgency] > RANK[known.urgency]
+    asks = known.state in LIVE and rose(known, changed) and grave
+    return asked_anew(changed, now, terms) if asks else changed
 
 
 def rose(before: Alert, now: Alert) -> bool:
@@ -330,17 +328,13 @@ def rose(before: Alert, now: Alert) -> bool:
 
 
 def asked_anew(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item that somebody must look at, by when its urgency says.
-
-    If it is open somebody is asked already: never later than they were. If even the last role has not come
-    the first one is asked again.
-    """
-    due = terms.due(item.urgency, now)
+    """Return an item that somebody must look at: due no later than it was, unless the last role did not come."""
+    due, again = terms.due(item.urgency, now), item.reopened + 1
     if item.state is AlertState.OPEN:
         if item.due_at > now or terms.care.next_role(item.escalation) is not None:
             return replace(item, due_at=min(due, item.due_at))
-        return replace(item, due_at=due, reopened=item.reopened + 1, escalation=0)
-    state, again = after(item.state, Move.REOPEN, Actor.RULES), item.reopened + 1
+        return replace(item, due_at=due, reopened=again, escalation=0)
+    state = after(item.state, Move.REOPEN, Actor.RULES)
     asked = replace(item, state=state, due_at=due, reopened=again, outcome=None)
     return replace(asked, acknowledged_at=None, acknowledged_by=None)
 

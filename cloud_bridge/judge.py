@@ -183,14 +183,8 @@ class _Book:
     def release(self) -> None:
         """Place what was folded into an item that is gone: into another one, or as an item of its own."""
         for one in (self._alerts[i] for i in self._orphans):
-            if one.state is not AlertState.FOLDED:
-                continue
-            terms = Terms(care_of(one.finding), self._transaction.duty)
-            item = item_for(one.finding, self._alerts.values())
-            if item is None:
-                self._save(on_its_own(one, self._now, terms), "released")
-            else:
-                self._fold(folded(one.finding, item, one, self._now, terms), item)
+            if one.state is AlertState.FOLDED:
+                self._place(one)
 
     def _take_folded(self, before: Alert, finding: Finding, terms: Terms) -> None:
         if before.finding == finding:
@@ -198,18 +192,36 @@ class _Book:
         if finding.standing is Standing.RESOLVED:
             self.withdraw(finding.finding_id, finding, "over")
             return
-        row = revised(before, finding, self._now, terms)
-        self._save(row, finding.standing.value, finding)
-        item = self._item_of(before)
-        if item is None or item.state is AlertState.WITHDRAWN:
-            return
-        if item.state is AlertState.RESOLVED and opens_again(
-            replace(item, finding=before.finding), finding, self._now
-        ):
-            more = told_too(item, row.own)
-            self._save(asked_again(more, self._now, terms), "reopened")
-            return
-        self._tell(item, row, finding.standing.value, new=rose(before, row))
+        row, item = revised(before, finding, self._now, terms), self._item_of(before)
+        # It was ended with the item, whatever became of the item since.
+        then = None if item is None else item.moved_at
+        again = opens_again(replace(before, state=AlertState.RESOLVED, moved_at=then), finding, self._now)
+        if item is not None and item.state in {*LIVE, AlertState.RESOLVED}:
+            self._save(row, finding.standing.value, finding)
+            self._retell(item, before, row, again=again and item.state is AlertState.RESOLVED)
+        elif again:
+            late = timeliness(finding, self._now) is not Timeliness.IN_TIME
+            self._place(replace(row, revision=before.revision, late=late), finding)
+        else:
+            self._save(row, finding.standing.value, finding)
+
+    def _retell(self, item: Alert, before: Alert, row: Alert, *, again: bool) -> None:
+        """Let an item tell of what changed of an episode; without a sound if the data came late."""
+        if again:
+            self._save(asked_again(told_too(item, row.own), self._now, self._terms(item)), "reopened")
+        elif timeliness(row.finding, self._now) is Timeliness.IN_TIME:
+            self._tell(item, row, row.finding.standing.value, new=rose(before, row))
+        else:
+            self._save(told_too(item, row.own), row.finding.standing.value)
+
+    def _place(self, row: Alert, finding: Finding | None = None) -> None:
+        """Let another item tell of what is folded, or let it be an item of its own, of this `finding`."""
+        item = item_for(row.finding, self._alerts.values())
+        terms = self._terms(row)
+        if item is None:
+            self._save(on_its_own(row, self._now, terms), "released", finding)
+        else:
+            self._fold(folded(row.finding, item, row, self._now, terms), item)
 
     def _fold(self, row: Alert, item: Alert) -> None:
         self._save(row, "folded", row.finding)
@@ -217,9 +229,11 @@ class _Book:
 
     def _tell(self, item: Alert, row: Alert, what: str = "repeated", *, new: bool = True) -> None:
         """Let an item tell of an episode; `what` says in a word what happened to it."""
-        terms = Terms(care_of(item.finding), self._transaction.duty)
-        told = repeated(item, row.own, self._now, terms, new=new)
+        told = repeated(item, row.own, self._now, self._terms(item), new=new)
         self._save(told, "asked_again" if told.reopened > item.reopened else what)
+
+    def _terms(self, row: Alert) -> Terms:
+        return Terms(care_of(row.finding), self._transaction.duty)
 
     def _item_of(self, row: Alert) -> Alert | None:
         return None if row.folded_into is None else self._alerts.get(row.folded_into)

@@ -333,15 +333,76 @@ def test_when_the_item_itself_is_undone_the_rest_is_an_item_and_asks(ward: Ward)
     assert order.alert.state is AlertState.WITHDRAWN
 
 
-def test_what_somebody_ended_stays_ended_when_its_first_reading_is_undone(ward: Ward) -> None:
+def ended_and_undone(ward: Ward) -> tuple[UUID, UUID]:
+    """An item that somebody ended, and whose own reading was nobody's after all; what was folded into it."""
     first = ward.measure(0)
     ward.measure(20)
-    assert ward.resolve(ward.item().alert_id)
+    item = ward.item().alert_id
+    assert ward.resolve(item)
     ward.receive(ward.home, ward.home.seal([assigned(first, None, later=60)]))
     assert [a.finding.subject[:5] for a in ward.store.alerts.open_alerts()] == ["home:"]
-    folded = ward.folded()
-    ward.measure(20, "188", minutes=4)
-    assert ward.said(folded) == ["folded", "confirmed"]
+    return item, ward.folded()
+
+
+def test_what_somebody_ended_stays_ended_when_its_first_reading_is_undone(ward: Ward) -> None:
+    item, folded = ended_and_undone(ward)
+    ward.measure(20, "150", minutes=4)  # it gets no worse
+    assert ward.said(folded) == ["folded", "downgraded"]
+    assert (ward.folded(), ward.said(item)[-1], len(ward.clocks())) == (folded, "withdrawn", 1)
+
+
+def test_what_was_ended_gets_worse_and_asks_though_its_item_was_undone(ward: Ward) -> None:
+    _, folded = ended_and_undone(ward)
+    ward.measure(20, "210", minutes=4)
+    (mine,) = [a for a in ward.store.alerts.open_alerts() if a.finding.subject == "patient-1"]
+    assert (mine.alert_id, mine.state, mine.urgency) == (folded, AlertState.OPEN, Severity.SEVERE)
+    assert mine.due_at == ward.now + QUARTER
+    assert mine.due_at in ward.clocks()
+    assert ward.said(folded) == ["folded", "released"]
+    assert [j.revision for j in ward.store.judgements.of_alert(folded)] == [1, 2]
+    ward.measure(20, "230", minutes=6)
+    assert ward.said(folded)[2:] == ["confirmed"]
+    assert mine.due_at in ward.clocks()
+
+
+def test_what_was_ended_gets_worse_and_is_told_by_the_item_that_there_is(ward: Ward) -> None:
+    _, before = ended_and_undone(ward)
+    ward.measure(40)
+    (other,) = [a for a in ward.store.alerts.open_alerts() if a.finding.subject == "patient-1"]
+    act = Act(Move.ACKNOWLEDGE, Actor.PERSON, ward.now, "nurse-1")
+    assert ward.store.alerts.move(other.alert_id, act).held
+    # The home had kept it for twenty hours: that is not late.
+    kept = blood_pressure("210", "100", minutes=20 * 60 + 4)
+    ward.receive(ward.home, ward.home.seal(told(kept)))
+    asked = ward.store.alerts.alert(other.alert_id)
+    assert asked is not None
+    assert (asked.state, asked.request, len(asked.episodes)) == (AlertState.OPEN, Request(1, 0), 2)
+    assert (ward.folded(), ward.said(before)) == (before, ["folded", "folded"])
+
+
+def test_what_was_ended_gets_worse_by_late_data_and_is_shown_without_a_sound(ward: Ward) -> None:
+    _, folded = ended_and_undone(ward)
+    ward.now = NOW + 60 * HOUR
+    late = blood_pressure("210", "100", minutes=20 * 60 + 4)
+    ward.receive(ward.home, ward.home.seal(told(late)))
+    (mine,) = [a for a in ward.store.alerts.open_alerts() if a.finding.subject == "patient-1"]
+    assert (mine.alert_id, mine.late, mine.urgency) == (folded, True, Severity.ROUTINE)
+    assert mine.due_at == ward.now + 24 * HOUR
+
+
+def test_late_data_make_what_was_calmed_severe_without_a_sound(ward: Ward) -> None:
+    ward.measure(0)
+    ward.at_once((60 * 20, "192", "100"), (60 * 20 + 2, "150", "90"))
+    assert ward.move(Move.ACKNOWLEDGE)
+    ward.now = NOW + 60 * HOUR
+    ward.receive(ward.home, ward.home.seal(told(blood_pressure("205", "125", minutes=20 * 60 + 5))))
+    one = ward.item()
+    assert (one.state, one.request, one.told.standing) == (
+        AlertState.ACKNOWLEDGED,
+        Request(),
+        Standing.CONFIRMED,
+    )
+    assert ward.said(one.alert_id)[-1] == "confirmed"
 
 
 def test_an_episode_may_move_away_by_its_date(ward: Ward) -> None:
