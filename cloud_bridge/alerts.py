@@ -328,7 +328,7 @@ def rose(before: Alert, now: Alert) -> bool:
 
 
 def asked_anew(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item that somebody must look at: due no later than it was, unless the last role did not come."""
+    """Return an item that somebody must look at; due no later than it was, unless nobody at all came."""
     due, again = terms.due(item.urgency, now), item.reopened + 1
     if item.state is AlertState.OPEN:
         if item.due_at > now or terms.care.next_role(item.escalation) is not None:

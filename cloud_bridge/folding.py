@@ -2,7 +2,8 @@
 
 Rules find episodes; people get items. While an item of a problem is live, what is found of the same problem
 within 72 h of one of its episodes is folded into it: it counts there, with its evidence. Who has the item is
-asked anew if it is severe, or graver than what they were told. What came late is added without a sound.
+asked anew if it is severe, or graver than what they were told, or if what they did is 72 h ago. What came
+late is added without a sound.
 
 The findings themselves stay as they are, each with a row of its own: which one became the item depends on
 what came first, what is found does not.
@@ -27,7 +28,7 @@ from cloud_bridge.alerts import (
     asked_anew,
     opened,
 )
-from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Queue, Severity
+from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Queue, Severity, Standing
 from cloud_bridge.rules.catalogue import PROBLEMS
 
 
@@ -94,14 +95,22 @@ def repeated(item: Alert, one: Episode, now: dt.datetime, terms: Terms, *, new: 
     """Return an item that tells of an episode too or, not `new`, of what changed of it.
 
     What became more urgent is as new. Whoever has it is asked again if the episode is new and severe, or
-    graver than what they were told.
+    graver than what they were told, or as grave while nobody did anything about the item for 72 h.
     """
     more = told_too(item, one)
     graver = RANK[one.urgency] > RANK[item.urgency]
-    severe = new and one.finding.severity is Severity.SEVERE
-    if one.late or item.state not in LIVE or not (graver or severe or item.late):
+    severe = one.finding.severity is Severity.SEVERE
+    loud = graver or item.late or (new and (severe or _rested(item, one, now)))
+    if one.late or item.state not in LIVE or not loud:
         return more
     return asked_again(more, now, terms)
+
+
+def _rested(item: Alert, one: Episode, now: dt.datetime) -> bool:
+    """Tell whether an episode as grave comes when what somebody did about the item is long ago."""
+    if item.state is AlertState.OPEN or one.finding.standing is Standing.DOWNGRADED:
+        return False
+    return RANK[one.urgency] >= RANK[item.urgency] and now - (item.moved_at or item.raised_at) > REST
 
 
 def asked_again(item: Alert, now: dt.datetime, terms: Terms) -> Alert:

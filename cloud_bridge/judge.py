@@ -230,7 +230,9 @@ class _Book:
     def _tell(self, item: Alert, row: Alert, what: str = "repeated", *, new: bool = True) -> None:
         """Let an item tell of an episode; `what` says in a word what happened to it."""
         told = repeated(item, row.own, self._now, self._terms(item), new=new)
-        self._save(told, "asked_again" if told.reopened > item.reopened else what)
+        if told.reopened > item.reopened:
+            what = "asked_again" if what == "repeated" else "reopened"
+        self._save(told, what)
 
     def _terms(self, row: Alert) -> Terms:
         return Terms(care_of(row.finding), self._transaction.duty)
@@ -366,6 +368,6 @@ def _what(before: Alert | None, alert: Alert) -> str:
     if before is None:
         return "raised_late" if alert.late else "raised"
     if alert.reopened > before.reopened:
-        return "asked_again" if before.state in LIVE else "reopened"
+        return "reopened"
     over = alert.finding.standing is Standing.RESOLVED
     return "over" if over else alert.finding.standing.value
