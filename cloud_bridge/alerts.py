@@ -205,9 +205,10 @@ RANK: Final = {Severity.ROUTINE: 0, Severity.HIGH: 1, Severity.SEVERE: 2}
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One finding that an item tells of; `late` says that its data came so late that it pages nobody."""
+    """One finding that an item tells of, and since when; `late`: it came so late that it pages nobody."""
 
     finding: Finding
+    raised_at: dt.datetime
     late: bool = False
 
     @property
@@ -246,15 +247,25 @@ class Alert:
     folds: tuple[Episode, ...] = ()
 
     @property
+    def own(self) -> Episode:
+        """The episode that it is the row of."""
+        return Episode(self.finding, self.raised_at, self.late)
+
+    @property
     def episodes(self) -> tuple[Episode, ...]:
         """All that it tells of, in the order of measuring."""
-        every = (Episode(self.finding, self.late), *self.folds)
+        every = (self.own, *self.folds)
         return tuple(sorted(every, key=lambda one: (one.finding.since, one.finding.finding_id)))
 
     @property
-    def lead(self) -> Finding:
+    def leads(self) -> Episode:
         """The gravest of its episodes; of these the newest one."""
-        return max(enumerate(self.episodes), key=lambda one: (RANK[one[1].urgency], one[0]))[1].finding
+        return max(enumerate(self.episodes), key=lambda one: (RANK[one[1].urgency], one[0]))[1]
+
+    @property
+    def lead(self) -> Finding:
+        """What was found in the episode that leads."""
+        return self.leads.finding
 
     @property
     def told(self) -> Finding:
@@ -298,11 +309,34 @@ def opened(finding: Finding, now: dt.datetime, terms: Terms) -> Alert:
 
 
 def revised(known: Alert, finding: Finding, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item about what is found now. What came late and goes on today is no longer late."""
+    """Return an item about what is found now. What came late and goes on today is no longer late.
+
+    If that made it severe, or graver than what was told, somebody is asked anew.
+    """
     changed = replace(known, finding=finding, revision=known.revision + 1)
-    if known.late and timeliness(finding, now) is Timeliness.IN_TIME:
-        return replace(changed, late=False, due_at=terms.due(finding.severity, now))
-    return changed
+    if timeliness(finding, now) is not Timeliness.IN_TIME:
+        return changed
+    changed = replace(changed, late=False)
+    grave = changed.own.urgency is Severity.SEVERE or RANK[changed.own.urgency] > RANK[known.urgency]
+    asks = known.state in LIVE and rose(known, changed) and grave
+    return asked_anew(changed, now, terms) if asks else changed
+
+
+def rose(before: Alert, now: Alert) -> bool:
+    """Tell whether the episode of a row became more urgent."""
+    return RANK[now.own.urgency] > RANK[before.own.urgency]
+
+
+def asked_anew(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
+    """Return an item that somebody must look at; due no later than it was, unless nobody at all came."""
+    due, again = terms.due(item.urgency, now), item.reopened + 1
+    if item.state is AlertState.OPEN:
+        if item.due_at > now or terms.care.next_role(item.escalation) is not None:
+            return replace(item, due_at=min(due, item.due_at))
+        return replace(item, due_at=due, reopened=again, escalation=0)
+    state = after(item.state, Move.REOPEN, Actor.RULES)
+    asked = replace(item, state=state, due_at=due, reopened=again, outcome=None)
+    return replace(asked, acknowledged_at=None, acknowledged_by=None)
 
 
 def opens_again(known: Alert, finding: Finding, now: dt.datetime) -> bool:

@@ -2,7 +2,8 @@
 
 Rules find episodes; people get items. While an item of a problem is live, what is found of the same problem
 within 72 h of one of its episodes is folded into it: it counts there, with its evidence. Who has the item is
-asked anew if it is severe, or graver than what they were told. What came late is added without a sound.
+asked anew if it is severe, or graver than what they were told, or if what they did is 72 h ago. What came
+late is added without a sound.
 
 The findings themselves stay as they are, each with a row of its own: which one became the item depends on
 what came first, what is found does not.
@@ -24,9 +25,10 @@ from cloud_bridge.alerts import (
     Move,
     Terms,
     after,
+    asked_anew,
     opened,
 )
-from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Queue, Severity
+from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Queue, Severity, Standing
 from cloud_bridge.rules.catalogue import PROBLEMS
 
 
@@ -37,7 +39,7 @@ def together(alerts: Iterable[Alert]) -> dict[UUID, Alert]:
     for one in sorted(folded, key=lambda a: (a.finding.since, a.alert_id)):
         item = every.get(one.folded_into) if one.folded_into is not None else None
         if item is not None:
-            every[item.alert_id] = replace(item, folds=(*item.folds, Episode(one.finding, one.late)))
+            every[item.alert_id] = replace(item, folds=(*item.folds, one.own))
     return every
 
 
@@ -92,38 +94,28 @@ def told_too(item: Alert, one: Episode) -> Alert:
 def repeated(item: Alert, one: Episode, now: dt.datetime, terms: Terms, *, new: bool) -> Alert:
     """Return an item that tells of an episode too or, not `new`, of what changed of it.
 
-    Whoever has it is asked again if the episode is new and severe, or graver than what they were told.
+    What became more urgent is as new. Whoever has it is asked again if the episode is new and severe, or
+    graver than what they were told, or as grave while nobody did anything about the item for 72 h.
     """
     more = told_too(item, one)
     graver = RANK[one.urgency] > RANK[item.urgency]
-    severe = new and one.finding.severity is Severity.SEVERE
-    if one.late or item.state not in LIVE or not (graver or severe or item.late):
+    severe = one.finding.severity is Severity.SEVERE
+    loud = graver or item.late or (new and (severe or _rested(item, one, now)))
+    if one.late or item.state not in LIVE or not loud:
         return more
-    loud = replace(more, late=False)
-    due = terms.due(loud.urgency, now)
-    if item.state is AlertState.OPEN:
-        # Somebody is asked already: never later than they were.
-        return replace(loud, due_at=min(due, item.due_at))
-    return _asked(loud, due)
+    return asked_again(more, now, terms)
+
+
+def _rested(item: Alert, one: Episode, now: dt.datetime) -> bool:
+    """Tell whether an episode as grave comes when what somebody did about the item is long ago."""
+    if item.state is AlertState.OPEN or one.finding.standing is Standing.DOWNGRADED:
+        return False
+    return RANK[one.urgency] >= RANK[item.urgency] and now - (item.moved_at or item.raised_at) > REST
 
 
 def asked_again(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
-    """Return a resolved item as work again: an episode of it got worse."""
-    loud = replace(item, late=False)
-    return _asked(loud, terms.due(loud.urgency, now))
-
-
-def _asked(item: Alert, due: dt.datetime) -> Alert:
-    state = after(item.state, Move.REOPEN, Actor.RULES)
-    return replace(
-        item,
-        state=state,
-        due_at=due,
-        reopened=item.reopened + 1,
-        acknowledged_at=None,
-        acknowledged_by=None,
-        outcome=None,
-    )
+    """Return an item that must be looked at for an episode that is new, or got worse."""
+    return asked_anew(replace(item, late=False), now, terms)
 
 
 def without(item: Alert, finding_id: UUID) -> Alert:

@@ -19,7 +19,6 @@ from cloud_bridge.alerts import (
     Actor,
     Alert,
     AlertState,
-    Episode,
     Move,
     Terms,
     Timeliness,
@@ -27,6 +26,7 @@ from cloud_bridge.alerts import (
     opened,
     opens_again,
     revised,
+    rose,
     timeliness,
 )
 from cloud_bridge.duty import Duty
@@ -183,14 +183,8 @@ class _Book:
     def release(self) -> None:
         """Place what was folded into an item that is gone: into another one, or as an item of its own."""
         for one in (self._alerts[i] for i in self._orphans):
-            if one.state is not AlertState.FOLDED:
-                continue
-            terms = Terms(care_of(one.finding), self._transaction.duty)
-            item = item_for(one.finding, self._alerts.values())
-            if item is None:
-                self._save(on_its_own(one, self._now, terms), "released")
-            else:
-                self._fold(folded(one.finding, item, one, self._now, terms), item)
+            if one.state is AlertState.FOLDED:
+                self._place(one)
 
     def _take_folded(self, before: Alert, finding: Finding, terms: Terms) -> None:
         if before.finding == finding:
@@ -198,29 +192,50 @@ class _Book:
         if finding.standing is Standing.RESOLVED:
             self.withdraw(finding.finding_id, finding, "over")
             return
-        row = revised(before, finding, self._now, terms)
-        self._save(row, finding.standing.value, finding)
-        item = self._item_of(before)
-        if item is None or item.state is AlertState.WITHDRAWN:
-            return
-        if item.state is AlertState.RESOLVED and opens_again(
-            replace(item, finding=before.finding), finding, self._now
-        ):
-            more = told_too(item, Episode(finding, row.late))
-            self._save(asked_again(more, self._now, terms), "reopened")
-            return
-        self._tell(item, row, finding.standing.value)
+        row, item = revised(before, finding, self._now, terms), self._item_of(before)
+        # It was ended with the item, whatever became of the item since.
+        then = None if item is None else item.moved_at
+        again = opens_again(replace(before, state=AlertState.RESOLVED, moved_at=then), finding, self._now)
+        if item is not None and item.state in {*LIVE, AlertState.RESOLVED}:
+            self._save(row, finding.standing.value, finding)
+            self._retell(item, before, row, again=again and item.state is AlertState.RESOLVED)
+        elif again:
+            late = timeliness(finding, self._now) is not Timeliness.IN_TIME
+            self._place(replace(row, revision=before.revision, late=late), finding)
+        else:
+            self._save(row, finding.standing.value, finding)
+
+    def _retell(self, item: Alert, before: Alert, row: Alert, *, again: bool) -> None:
+        """Let an item tell of what changed of an episode; without a sound if the data came late."""
+        if again:
+            self._save(asked_again(told_too(item, row.own), self._now, self._terms(item)), "reopened")
+        elif timeliness(row.finding, self._now) is Timeliness.IN_TIME:
+            self._tell(item, row, row.finding.standing.value, new=rose(before, row))
+        else:
+            self._save(told_too(item, row.own), row.finding.standing.value)
+
+    def _place(self, row: Alert, finding: Finding | None = None) -> None:
+        """Let another item tell of what is folded, or let it be an item of its own, of this `finding`."""
+        item = item_for(row.finding, self._alerts.values())
+        terms = self._terms(row)
+        if item is None:
+            self._save(on_its_own(row, self._now, terms), "released", finding)
+        else:
+            self._fold(folded(row.finding, item, row, self._now, terms), item)
 
     def _fold(self, row: Alert, item: Alert) -> None:
         self._save(row, "folded", row.finding)
         self._tell(item, row)
 
-    def _tell(self, item: Alert, row: Alert, changed: str | None = None) -> None:
-        """Let an item tell of an episode; `changed` says in a word what is new of one that it tells of."""
-        terms = Terms(care_of(item.finding), self._transaction.duty)
-        told = repeated(item, Episode(row.finding, row.late), self._now, terms, new=changed is None)
-        asked = told.reopened > item.reopened
-        self._save(told, "asked_again" if asked else changed or "repeated")
+    def _tell(self, item: Alert, row: Alert, what: str = "repeated", *, new: bool = True) -> None:
+        """Let an item tell of an episode; `what` says in a word what happened to it."""
+        told = repeated(item, row.own, self._now, self._terms(item), new=new)
+        if told.reopened > item.reopened:
+            what = "asked_again" if what == "repeated" else "reopened"
+        self._save(told, what)
+
+    def _terms(self, row: Alert) -> Terms:
+        return Terms(care_of(row.finding), self._transaction.duty)
 
     def _item_of(self, row: Alert) -> Alert | None:
         return None if row.folded_into is None else self._alerts.get(row.folded_into)
@@ -352,7 +367,7 @@ def _basis(finding: Finding, look: _Look) -> Basis | None:
 def _what(before: Alert | None, alert: Alert) -> str:
     if before is None:
         return "raised_late" if alert.late else "raised"
-    if alert.state is AlertState.OPEN and before.state is not AlertState.OPEN:
+    if alert.reopened > before.reopened:
         return "reopened"
     over = alert.finding.standing is Standing.RESOLVED
     return "over" if over else alert.finding.standing.value

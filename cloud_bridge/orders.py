@@ -34,10 +34,7 @@ def off_duty(language: str, opens: dt.datetime, zone: dt.tzinfo, emergency: str)
 def _patient_text(alert: Alert, language: str, duty: Duty, zone: dt.tzinfo) -> str | None:
     if alert.late:
         return None
-    lead, at = alert.lead, alert.raised_at
-    if lead.finding_id != alert.alert_id:
-        at = lead.came_true or lead.since
-    text = say(lead, language, "patient")
+    at, text = alert.leads.raised_at, say(alert.lead, language, "patient")
     if not text or duty.on(at):
         return text
     return f"{text} {off_duty(language, duty.opens(at), zone, duty.emergency)}"
@@ -66,7 +63,8 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
 
     What came late says nothing to the patient: "measure again now" would be about another day. What is asked
     of the patient alone is no work for anybody else. While nobody is on duty the patient is told until when;
-    in quiet hours, where they live (`zone`), they are told of nothing but what is severe.
+    in quiet hours, where they live (`zone`), they are told of nothing but what is severe. Of a repeat that
+    leads, both go by when it came itself.
     """
     finding, reason = alert.told, reason_line(alert, staff_language, cause)
     clinical = finding.queue is Queue.CLINICAL
@@ -87,5 +85,5 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
         copies=_copies(finding, care, staff_language, said) if clinical else (),
         patient_not_before=None
         if finding.severity is Severity.SEVERE
-        else duty.quiet_until(alert.raised_at, zone),
+        else duty.quiet_until(alert.leads.raised_at, zone),
     )
