@@ -23,6 +23,7 @@ from cloud_bridge.store import discharge_schema, rows, schema
 from cloud_bridge.store.base import Stated
 from cloud_bridge.store.first_visits import ask_for_visit
 from cloud_bridge.store.judging import AT_ONCE, set_timer
+from cloud_bridge.store.live_plans import live_plans, plan_ids
 from cloud_bridge.store.plan_taking import Taking
 from cloud_bridge.store.registry import patient_known_as, save_patient, state_membership, state_value
 from cloud_bridge.store.reminders import plan_reminders
@@ -211,18 +212,20 @@ def _keep(taking: Taking, plan: DischargePlan, revision: int) -> None:
 
 
 def _programmes(taking: Taking, plan: DischargePlan, before: DischargePlan | None) -> None:
-    """Let the patient join what is new in the plan, and leave what only this plan had them join.
+    """Let the patient join what is new in the plan, and leave what only plans had them join and none names.
 
-    What somebody ended since, although an earlier version named it, stays ended.
+    What somebody ended since, although an earlier version named it, stays ended. What another plan of the
+    patient still names goes on as it was, whichever of them said it first: since when it is so stays.
     """
     connection, patient = taking.connection, str(taking.patient)
     wanted = () if plan.over else plan.programmes
     had = () if before is None or before.over else before.programmes
+    named = {name for one in live_plans(connection, patient) for name in one.programmes}
     now_in = [one.programme for one in rows.memberships(connection, patient)]
-    places = _places(connection, patient)
+    places, plans = _places(connection, patient), plan_ids(connection, patient)
     stated = Stated(plan.author, f"discharge plan of {plan.discharged_at:%Y-%m-%d}", taking.now, plan.plan_id)
     for name in now_in:
-        if places[name].origin == plan.plan_id and name not in wanted:
+        if places[name].origin in plans and name not in named:
             place = places[name].place
             state_membership(connection, patient, name, stated, place=place, active=False)
             taking.step(f"programme {name} ended")
@@ -248,11 +251,28 @@ def _own(taking: Taking, plan: DischargePlan, before: DischargePlan | None) -> N
             said = Stated(one.author, one.reason, taking.now, plan.plan_id)
             if state_value(taking.connection, str(taking.patient), (*key, one.value), said):
                 taking.step(f"own value of {one.rule} {one.parameter} stated")
-    for rule, parameter in had:
-        if (rule, parameter) not in wanted and _is_ours(taking, plan, rule, parameter):
-            said = Stated(plan.author, "the discharge plan has it no more", taking.now, plan.plan_id)
-            state_value(taking.connection, str(taking.patient), (rule, parameter, ENDED), said)
-            taking.step(f"own value of {rule} {parameter} ended")
+    for key in had:
+        if key not in wanted:
+            _end(taking, plan, key)
+
+
+def _end(taking: Taking, plan: DischargePlan, key: tuple[str, str]) -> None:
+    """End a value that no plan has any more; of another plan that has it, its value holds again."""
+    rule, parameter = key
+    connection, patient = taking.connection, str(taking.patient)
+    others = {
+        one.plan_id: _values(one)[key] for one in live_plans(connection, patient) if key in _values(one)
+    }
+    origin = _origin(taking, key)
+    if origin in others or origin not in plan_ids(connection, patient):
+        return
+    said = Stated(plan.author, "the discharge plan has it no more", taking.now, plan.plan_id)
+    value, what = ENDED, "ended"
+    if others:
+        plan_id, one = next(iter(others.items()))
+        said, value, what = Stated(one.author, one.reason, taking.now, plan_id), one.value, "stated"
+    if state_value(connection, patient, (rule, parameter, value), said):
+        taking.step(f"own value of {rule} {parameter} {what}")
 
 
 def _values(plan: DischargePlan) -> dict[tuple[str, str], OwnValue]:
@@ -267,10 +287,9 @@ def _check(one: OwnValue) -> None:
         raise PlanRefusedError([Fault("Goal", str(error))]) from error
 
 
-def _is_ours(taking: Taking, plan: DischargePlan, rule: str, parameter: str) -> bool:
-    """Tell whether the value that holds is this plan's: what somebody agreed since is not ended."""
+def _origin(taking: Taking, key: tuple[str, str]) -> UUID | None:
+    """Return the plan whose value holds; None if somebody agreed it since, which no plan ends."""
     table = schema.setting
-    mine = (table.c.patient == taking.patient) & (table.c.rule == rule) & (table.c.parameter == parameter)
+    mine = (table.c.patient == taking.patient) & (table.c.rule == key[0]) & (table.c.parameter == key[1])
     query = select(table.c.origin).where(mine).order_by(table.c.stated_at.desc(), table.c.id.desc()).limit(1)
-    origin: UUID | None = taking.connection.execute(query).scalar_one_or_none()
-    return origin == plan.plan_id
+    return taking.connection.execute(query).scalar_one_or_none()
