@@ -7,7 +7,7 @@ nurse changed meanwhile stays. An earlier version that comes late changes nothin
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -93,8 +93,8 @@ def take(taking: Taking, plan: DischargePlan) -> TakenPlan:
     4. Keep the version, and judge the patient again.
     """
     row = _known(taking.connection, plan.plan_id)
-    before = None if row is None else load(row.plan)
-    if row is not None and plan.stated_at < row.stated_at:
+    before = None if row is None else replace(load(row.plan), stated_at=row.stated_at)
+    if before is not None and row is not None and _is_older(plan, before):
         return TakenPlan(plan.plan_id, row.patient, Became.OLDER, (), plan.remarks)
     if before is None and not plan.programmes and not plan.over:
         return TakenPlan(plan.plan_id, None, Became.NOT_OURS, (), plan.remarks)
@@ -102,9 +102,9 @@ def take(taking: Taking, plan: DischargePlan) -> TakenPlan:
     if row is not None and before is not None:
         _same_patient(before, plan)
         if holds.digest == row.digest:
-            _said_again(taking.connection, plan)
+            _said_again(taking.connection, before, holds)
             return TakenPlan(plan.plan_id, row.patient, Became.UNCHANGED, (), plan.remarks)
-        _later(plan, row.stated_at)
+        _later(plan, before)
     revision = 1 if row is None else row.revision + 1
     _patient(taking, holds, known=before is not None)
     _keep(taking, holds, revision)
@@ -131,17 +131,32 @@ def _same_patient(before: DischargePlan, plan: DischargePlan) -> None:
         raise PlanRefusedError([Fault("Encounter.identifier", what)])
 
 
-def _later(plan: DischargePlan, taken: dt.datetime) -> None:
-    if plan.stated_at == taken:
+def _taken_at(plan: DischargePlan, before: DischargePlan) -> dt.datetime | None:
+    """Return what a version's time is compared with.
+
+    An A03 says nothing of what is agreed: it makes no version that does older, nor is it a change of one.
+    """
+    return before.stated_at if plan.care is None else before.agreed_at
+
+
+def _is_older(plan: DischargePlan, before: DischargePlan) -> bool:
+    taken = _taken_at(plan, before)
+    return taken is not None and plan.stated_at < taken
+
+
+def _later(plan: DischargePlan, before: DischargePlan) -> None:
+    if plan.stated_at == _taken_at(plan, before):
         what = "the plan has changed and its time has not: write when this version was put together"
         raise PlanRefusedError([Fault("Bundle.timestamp", what)])
 
 
-def _said_again(connection: Connection, plan: DischargePlan) -> None:
+def _said_again(connection: Connection, before: DischargePlan, holds: DischargePlan) -> None:
     """Remember the later time of an equal version: what was said in between is older than it."""
-    table = discharge_schema.discharge
-    newer = (table.c.id == plan.plan_id) & (table.c.stated_at < plan.stated_at)
-    connection.execute(update(table).where(newer).values(stated_at=plan.stated_at))
+    said = replace(before, stated_at=holds.stated_at, care_stated_at=holds.care_stated_at)
+    if (said.stated_at, said.agreed_at) != (before.stated_at, before.agreed_at):
+        table = discharge_schema.discharge
+        values = {"stated_at": said.stated_at, "plan": dump(said)}
+        connection.execute(update(table).where(table.c.id == said.plan_id).values(**values))
 
 
 def _patient(taking: Taking, plan: DischargePlan, *, known: bool) -> None:
