@@ -91,7 +91,8 @@ class DischargePlan:
     """One plan. `stay` is the hospital's number of the encounter: it tells plans apart.
 
     `stated_at` is when this version was put together. `over` says that the plan is revoked or completed.
-    `care` None: the source cannot say it; `care_stated_at` is when it was said, if not at `stated_at`. `family_doctor` is who is contracted, `family_organization` where.
+    `care` None: the source cannot say it; `care_stated_at` is when it was said, if not at `stated_at`.
+    `family_doctor` is who is contracted, `family_organization` where.
     """
 
     stay: Identifier

@@ -20,3 +20,8 @@ def plan_ids(connection: Connection, patient: str) -> frozenset[UUID]:
     """Return each plan that a patient ever had, over or not."""
     table = discharge_schema.discharge
     return frozenset(connection.execute(select(table.c.id).where(table.c.patient == patient)).scalars())
+
+
+def speaks(connection: Connection, patient: str, plan_id: UUID) -> bool:
+    """Tell whether a plan is the patient's latest that is live: that one reminds and has the visit."""
+    return [one.plan_id for one in live_plans(connection, patient)[:1]] == [plan_id]
