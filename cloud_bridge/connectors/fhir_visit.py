@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from cloud_bridge.connectors.base import ReminderOrder, VisitOrder, VisitState
+from cloud_bridge.connectors.base import Identifier, ReminderOrder, VisitOrder, VisitState
 from cloud_bridge.connectors.fhir_codes import REMINDER, TASK, Resource, coding, concept, identifier
 from cloud_bridge.connectors.fhir_map import Bundle, reference
 from cloud_bridge.connectors.fhir_work import FAMILY_DOCTOR
 from wire_format.identity import derived_id
 
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
+_MADE: Final = frozenset({"completed", "entered-in-error"})
+_DOCTOR: Final = "family-doctor"
 
 
 def visit_bundle(order: VisitOrder, existing: Sequence[Resource], *, test_data: bool) -> Resource | None:
@@ -23,21 +25,42 @@ def visit_bundle(order: VisitOrder, existing: Sequence[Resource], *, test_data: 
         bundle.create(made["identifier"][0], made, derived_id("task", order.visit_id))
         return bundle.resource()
     known = existing[0]
-    changed = {**known, **_ours(order), "status": _status(order, str(known["status"]))}
+    others = {name: value for name, value in known.items() if name != "input"}
+    changed = {**others, **_ours(order), "status": _status(order, str(known["status"]))}
+    if _is_anothers(order, known):
+        changed |= {"owner": {"reference": _owner(order)}, "status": _status(order, "requested")}
     if _said(changed) == _said(known):
         return None
     bundle.put(changed, version=known["meta"]["versionId"])
     return bundle.resource()
 
 
+def _is_anothers(order: VisitOrder, known: Resource) -> bool:
+    """Tell whether another doctor was asked last, who has not made the visit.
+
+    The owner does not tell: servers rewrite references, and a practice may give the Task to somebody.
+    """
+    if order.state is VisitState.DONE or known["status"] in _MADE:
+        return False
+    asked = [one for one in known.get("input", []) if one.get("type", {}).get("text") == _DOCTOR]
+    who = _asked(order)[1]
+    named = [one.get("valueIdentifier", {}) for one in asked]
+    return any((one.get("system"), one.get("value")) != (who.system, who.value) for one in named)
+
+
+def _asked(order: VisitOrder) -> tuple[str, Identifier]:
+    """Return who is asked: the family doctor, else their practice."""
+    if order.care.family_doctor is not None:
+        return "Practitioner", order.care.family_doctor
+    return "Organization", order.care.family_organization or order.care.organization
+
+
+def _owner(order: VisitOrder) -> str:
+    return reference(*_asked(order))
+
+
 def _new(order: VisitOrder) -> Resource:
     care = order.care
-    doctor, practice = care.family_doctor, care.family_organization
-    owner = (
-        reference("Practitioner", doctor)
-        if doctor
-        else reference("Organization", practice or care.organization)
-    )
     return {
         "resourceType": "Task",
         "identifier": [identifier(TASK, str(order.visit_id))],
@@ -48,7 +71,7 @@ def _new(order: VisitOrder) -> Resource:
         "authoredOn": order.asked_at.isoformat(),
         "requester": {"reference": reference("Organization", care.organization)},
         "performerType": [FAMILY_DOCTOR],
-        "owner": {"reference": owner},
+        "owner": {"reference": _owner(order)},
         "status": _status(order, "requested"),
         **_ours(order),
     }
@@ -64,10 +87,12 @@ def _ours(order: VisitOrder) -> Resource:
         named = identifier(order.care_plan.system, order.care_plan.value)
         plan = {"type": "CarePlan", "identifier": named}
         inputs.append({"type": {"text": "care-plan"}, "valueReference": plan})
+    who = _asked(order)[1]
+    inputs.append({"type": {"text": _DOCTOR}, "valueIdentifier": identifier(who.system, who.value)})
     return {
         "description": order.text,
         "restriction": {"period": {"end": order.due_at.isoformat()}},
-        **({"input": inputs} if inputs else {}),
+        "input": inputs,
     }
 
 

@@ -65,12 +65,12 @@ class Document:
         """Return a date and time with its zone, in UTC; a fault otherwise."""
         try:
             moment = dt.datetime.fromisoformat(str(text))
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            self.fault(where, "write a date and a time with its zone, as 2026-11-20T10:30:00+08:00")
-            return None
-        return moment.astimezone(dt.UTC)
+            if moment.tzinfo is not None:
+                return moment.astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            pass
+        self.fault(where, "write a date and a time with its zone, as 2026-11-20T10:30:00+08:00")
+        return None
 
     def find(self, reference: Element) -> Entry | None:
         """Return what a reference names within the bundle; None if it is not there."""

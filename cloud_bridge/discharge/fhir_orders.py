@@ -10,7 +10,7 @@ from cloud_bridge.discharge.bundle import Document, Element, Entry
 from cloud_bridge.discharge.goals import MEASURES, UNITS, Bound, Rules, Said, distinct, own_values, rules_of
 from cloud_bridge.discharge.plan import Medication, OwnValue, PlanRefusedError
 from cloud_bridge.discharge.terms import Terms
-from cloud_bridge.discharge.timing import NotUnderstoodError, due
+from cloud_bridge.discharge.timing import CUT, NotUnderstoodError, due
 from cloud_bridge.discharge.words import codings, words
 
 MAX_REASON: Final = 500
@@ -156,7 +156,9 @@ def _medication(
     except NotUnderstoodError as why:
         doc.remark(one.name, f"no reminder: {why}")
         return Medication(key, text, dosage, no_reminder=str(why))
-    return Medication(key, text, dosage, times.at, times.weekdays, times.starts or begins, ends)
+    if times.cut:
+        doc.remark(one.name, CUT)
+    return Medication(key, text, dosage, times.at, times.weekdays, times.starts, ends)
 
 
 def _medicine(doc: Document, one: Entry) -> str:

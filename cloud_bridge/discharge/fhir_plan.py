@@ -14,6 +14,7 @@ from cloud_bridge.discharge.bundle import Document, Element, Entry, read
 from cloud_bridge.discharge.fhir_orders import goals, medications, services
 from cloud_bridge.discharge.plan import CarePart, DischargePlan, Fault, PlanRefusedError
 from cloud_bridge.discharge.terms import PROGRAMME, Terms
+from cloud_bridge.discharge.timing import CUT, latest
 from cloud_bridge.discharge.words import codings, day, language_of
 from cloud_bridge.rules.programme import PROGRAMMES
 
@@ -64,7 +65,11 @@ def _care(
     doc: Document, care_plan: Entry, programmes: Sequence[str], said: tuple[str, dt.date], terms: Terms
 ) -> CarePart:
     author, begins = said
-    ends = day(doc, f"{care_plan.name}.period.end", care_plan.body.get("period", {}).get("end"), terms)
+    until = f"{care_plan.name}.period.end"
+    ends = day(doc, until, care_plan.body.get("period", {}).get("end"), terms)
+    if ends is not None and ends > latest(begins):
+        ends = latest(begins)
+        doc.remark(until, CUT)
     identifiers = care_plan.body.get("identifier", ())
     named = [
         Identifier(one["system"], one["value"]) for one in identifiers if {"system", "value"} <= set(one)

@@ -91,7 +91,8 @@ class DischargePlan:
     """One plan. `stay` is the hospital's number of the encounter: it tells plans apart.
 
     `stated_at` is when this version was put together. `over` says that the plan is revoked or completed.
-    `care` None: the source cannot say it. `family_doctor` is who is contracted, `family_organization` where.
+    `care` None: the source cannot say it; `care_stated_at` is when it was said, if not at `stated_at`.
+    `family_doctor` is who is contracted, `family_organization` where.
     """
 
     stay: Identifier
@@ -109,6 +110,12 @@ class DischargePlan:
     family_organization: Identifier | None = None
     over: bool = False
     remarks: tuple[str, ...] = ()
+    care_stated_at: dt.datetime | None = None
+
+    @property
+    def agreed_at(self) -> dt.datetime | None:
+        """When `care` was said; None if nobody said it yet."""
+        return None if self.care is None else self.care_stated_at or self.stated_at
 
     @property
     def plan_id(self) -> UUID:
@@ -119,28 +126,40 @@ class DischargePlan:
     def digest(self) -> bytes:
         """SHA-256 of what is agreed: when it was said, and what was remarked of it, are left out."""
         agreed = replace(self, stated_at=_NEVER, remarks=())
-        return hashlib.sha256(dump(agreed).encode()).digest()
+        text = _PLAN.dump_json(agreed, exclude={"care_stated_at"})
+        return hashlib.sha256(text).digest()
 
     def after(self, before: "DischargePlan") -> "DischargePlan":
         """Return this version, with what only the one before it could say.
 
         A source without `care` (an ADT^A03) says who went home and who looks after them, and nothing of the
-        plan itself: what is agreed, in which programmes, and whether it is over stays as it was.
+        plan itself: what is agreed, in which programmes, and whether it is over stays as it was. What is
+        agreed may also come after an A03 that is later than it: then the A03 says who, and this says what.
         """
+        late = self.stated_at < before.stated_at
+        who, then = (before, self) if late else (self, before)
         merged = replace(
             self,
+            stated_at=who.stated_at,
+            discharged_at=who.discharged_at,
+            care_stated_at=self.agreed_at,
             programmes=self.programmes or before.programmes,
-            language=self.language or before.language,
-            nurse=self.nurse or before.nurse,
-            physician=self.physician or before.physician,
-            organization=self.organization or before.organization,
-            family_doctor=self.family_doctor or before.family_doctor,
-            family_organization=self.family_organization or before.family_organization,
+            language=who.language or then.language,
+            nurse=who.nurse or then.nurse,
+            physician=who.physician or then.physician,
+            organization=who.organization or then.organization,
+            family_doctor=who.family_doctor or then.family_doctor,
+            family_organization=who.family_organization or then.family_organization,
         )
         if self.care is not None or before.care is None:
             return merged
         return replace(
-            merged, care=before.care, programmes=before.programmes, author=before.author, over=before.over
+            merged,
+            care=before.care,
+            care_stated_at=before.agreed_at,
+            programmes=before.programmes,
+            author=before.author,
+            over=before.over,
         )
 
 

@@ -15,6 +15,8 @@ _DAYS: Final = {name: n for n, name in enumerate(("mon", "tue", "wed", "thu", "f
 _ABBREVIATION: Final = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
 _FREQUENCIES: Final = {1: "QD", 2: "BID", 3: "TID", 4: "QID"}
 _BOUNDS: Final = ("boundsPeriod", "boundsDuration")
+_LONGEST: Final = dt.timedelta(days=3653)
+CUT: Final = "its end is too far ahead: reminders end ten years after the discharge"
 _UNDERSTOOD: Final = frozenset(
     {*_BOUNDS, "frequency", "period", "periodUnit", "timeOfDay", "when", "dayOfWeek", "id", "extension"}
 )
@@ -22,11 +24,12 @@ _UNDERSTOOD: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Times of day on weekdays (empty: each), from a date on (None: not said)."""
+    """Times of day on weekdays (empty: each), from a date on. `cut`: its end was said to be far ahead."""
 
     at: tuple[dt.time, ...]
     weekdays: tuple[int, ...]
-    starts: dt.date | None
+    starts: dt.date
+    cut: bool = False
 
 
 class NotUnderstoodError(Exception):
@@ -58,7 +61,16 @@ def due(
     last = min(filter(None, (ends, plan_ends)), default=None)
     if last is None:
         raise NotUnderstoodError("neither its timing nor CarePlan.period has an end")
-    return Due(_times(timing, repeat, terms), _weekdays(repeat), starts), last
+    starts, farthest = max(starts or begins, begins), latest(begins)
+    if starts > min(last, farthest):
+        raise NotUnderstoodError("its timing or the plan ends before it begins")
+    times, weekdays = _times(timing, repeat, terms), _weekdays(repeat)
+    return Due(times, weekdays, starts, cut=last > farthest), min(last, farthest)
+
+
+def latest(begins: dt.date) -> dt.date:
+    """Return the last day of which anybody is reminded: an end in the year 9999 means that there is none."""
+    return begins + _LONGEST
 
 
 def _times(timing: Mapping[str, Any], repeat: Mapping[str, Any], terms: Terms) -> tuple[dt.time, ...]:

@@ -29,7 +29,10 @@ def day(doc: Document, where: str, text: object, terms: Terms) -> dt.date | None
         return None
     if len(str(text)) > len("2026-11-24"):
         moment = doc.moment(where, text)
-        return None if moment is None else moment.astimezone(terms.zone).date()
+        try:
+            return None if moment is None else moment.astimezone(terms.zone).date()
+        except OverflowError:  # the last day of the calendar: it has no other zones
+            return dt.date.max
     try:
         return dt.date.fromisoformat(str(text))
     except ValueError:

@@ -7,7 +7,7 @@ nurse changed meanwhile stays. An earlier version that comes late changes nothin
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -23,6 +23,7 @@ from cloud_bridge.store import discharge_schema, rows, schema
 from cloud_bridge.store.base import Stated
 from cloud_bridge.store.first_visits import ask_for_visit
 from cloud_bridge.store.judging import AT_ONCE, set_timer
+from cloud_bridge.store.live_plans import live_plans, plan_ids
 from cloud_bridge.store.plan_taking import Taking
 from cloud_bridge.store.registry import patient_known_as, save_patient, state_membership, state_value
 from cloud_bridge.store.reminders import plan_reminders
@@ -92,8 +93,8 @@ def take(taking: Taking, plan: DischargePlan) -> TakenPlan:
     4. Keep the version, and judge the patient again.
     """
     row = _known(taking.connection, plan.plan_id)
-    before = None if row is None else load(row.plan)
-    if row is not None and plan.stated_at < row.stated_at:
+    before = None if row is None else replace(load(row.plan), stated_at=row.stated_at)
+    if before is not None and row is not None and _is_older(plan, before):
         return TakenPlan(plan.plan_id, row.patient, Became.OLDER, (), plan.remarks)
     if before is None and not plan.programmes and not plan.over:
         return TakenPlan(plan.plan_id, None, Became.NOT_OURS, (), plan.remarks)
@@ -101,9 +102,9 @@ def take(taking: Taking, plan: DischargePlan) -> TakenPlan:
     if row is not None and before is not None:
         _same_patient(before, plan)
         if holds.digest == row.digest:
-            _said_again(taking.connection, plan)
+            _said_again(taking.connection, before, holds)
             return TakenPlan(plan.plan_id, row.patient, Became.UNCHANGED, (), plan.remarks)
-        _later(plan, row.stated_at)
+        _later(plan, before)
     revision = 1 if row is None else row.revision + 1
     _patient(taking, holds, known=before is not None)
     _keep(taking, holds, revision)
@@ -130,17 +131,32 @@ def _same_patient(before: DischargePlan, plan: DischargePlan) -> None:
         raise PlanRefusedError([Fault("Encounter.identifier", what)])
 
 
-def _later(plan: DischargePlan, taken: dt.datetime) -> None:
-    if plan.stated_at == taken:
+def _taken_at(plan: DischargePlan, before: DischargePlan) -> dt.datetime | None:
+    """Return what a version's time is compared with.
+
+    An A03 says nothing of what is agreed: it makes no version that does older, nor is it a change of one.
+    """
+    return before.stated_at if plan.care is None else before.agreed_at
+
+
+def _is_older(plan: DischargePlan, before: DischargePlan) -> bool:
+    taken = _taken_at(plan, before)
+    return taken is not None and plan.stated_at < taken
+
+
+def _later(plan: DischargePlan, before: DischargePlan) -> None:
+    if plan.stated_at == _taken_at(plan, before):
         what = "the plan has changed and its time has not: write when this version was put together"
         raise PlanRefusedError([Fault("Bundle.timestamp", what)])
 
 
-def _said_again(connection: Connection, plan: DischargePlan) -> None:
+def _said_again(connection: Connection, before: DischargePlan, holds: DischargePlan) -> None:
     """Remember the later time of an equal version: what was said in between is older than it."""
-    table = discharge_schema.discharge
-    newer = (table.c.id == plan.plan_id) & (table.c.stated_at < plan.stated_at)
-    connection.execute(update(table).where(newer).values(stated_at=plan.stated_at))
+    said = replace(before, stated_at=holds.stated_at, care_stated_at=holds.care_stated_at)
+    if (said.stated_at, said.agreed_at) != (before.stated_at, before.agreed_at):
+        table = discharge_schema.discharge
+        values = {"stated_at": said.stated_at, "plan": dump(said)}
+        connection.execute(update(table).where(table.c.id == said.plan_id).values(**values))
 
 
 def _patient(taking: Taking, plan: DischargePlan, *, known: bool) -> None:
@@ -211,18 +227,20 @@ def _keep(taking: Taking, plan: DischargePlan, revision: int) -> None:
 
 
 def _programmes(taking: Taking, plan: DischargePlan, before: DischargePlan | None) -> None:
-    """Let the patient join what is new in the plan, and leave what only this plan had them join.
+    """Let the patient join what is new in the plan, and leave what only plans had them join and none names.
 
-    What somebody ended since, although an earlier version named it, stays ended.
+    What somebody ended since, although an earlier version named it, stays ended. What another plan of the
+    patient still names goes on as it was, whichever of them said it first: since when it is so stays.
     """
     connection, patient = taking.connection, str(taking.patient)
     wanted = () if plan.over else plan.programmes
     had = () if before is None or before.over else before.programmes
+    named = {name for one in live_plans(connection, patient) for name in one.programmes}
     now_in = [one.programme for one in rows.memberships(connection, patient)]
-    places = _places(connection, patient)
+    places, plans = _places(connection, patient), plan_ids(connection, patient)
     stated = Stated(plan.author, f"discharge plan of {plan.discharged_at:%Y-%m-%d}", taking.now, plan.plan_id)
     for name in now_in:
-        if places[name].origin == plan.plan_id and name not in wanted:
+        if places[name].origin in plans and name not in named:
             place = places[name].place
             state_membership(connection, patient, name, stated, place=place, active=False)
             taking.step(f"programme {name} ended")
@@ -248,11 +266,28 @@ def _own(taking: Taking, plan: DischargePlan, before: DischargePlan | None) -> N
             said = Stated(one.author, one.reason, taking.now, plan.plan_id)
             if state_value(taking.connection, str(taking.patient), (*key, one.value), said):
                 taking.step(f"own value of {one.rule} {one.parameter} stated")
-    for rule, parameter in had:
-        if (rule, parameter) not in wanted and _is_ours(taking, plan, rule, parameter):
-            said = Stated(plan.author, "the discharge plan has it no more", taking.now, plan.plan_id)
-            state_value(taking.connection, str(taking.patient), (rule, parameter, ENDED), said)
-            taking.step(f"own value of {rule} {parameter} ended")
+    for key in had:
+        if key not in wanted:
+            _end(taking, plan, key)
+
+
+def _end(taking: Taking, plan: DischargePlan, key: tuple[str, str]) -> None:
+    """End a value that no plan has any more; of another plan that has it, its value holds again."""
+    rule, parameter = key
+    connection, patient = taking.connection, str(taking.patient)
+    others = {
+        one.plan_id: _values(one)[key] for one in live_plans(connection, patient) if key in _values(one)
+    }
+    origin = _origin(taking, key)
+    if origin in others or origin not in plan_ids(connection, patient):
+        return
+    said = Stated(plan.author, "the discharge plan has it no more", taking.now, plan.plan_id)
+    value, what = ENDED, "ended"
+    if others:
+        plan_id, one = next(iter(others.items()))
+        said, value, what = Stated(one.author, one.reason, taking.now, plan_id), one.value, "stated"
+    if state_value(connection, patient, (rule, parameter, value), said):
+        taking.step(f"own value of {rule} {parameter} {what}")
 
 
 def _values(plan: DischargePlan) -> dict[tuple[str, str], OwnValue]:
@@ -267,10 +302,9 @@ def _check(one: OwnValue) -> None:
         raise PlanRefusedError([Fault("Goal", str(error))]) from error
 
 
-def _is_ours(taking: Taking, plan: DischargePlan, rule: str, parameter: str) -> bool:
-    """Tell whether the value that holds is this plan's: what somebody agreed since is not ended."""
+def _origin(taking: Taking, key: tuple[str, str]) -> UUID | None:
+    """Return the plan whose value holds; None if somebody agreed it since, which no plan ends."""
     table = schema.setting
-    mine = (table.c.patient == taking.patient) & (table.c.rule == rule) & (table.c.parameter == parameter)
+    mine = (table.c.patient == taking.patient) & (table.c.rule == key[0]) & (table.c.parameter == key[1])
     query = select(table.c.origin).where(mine).order_by(table.c.stated_at.desc(), table.c.id.desc()).limit(1)
-    origin: UUID | None = taking.connection.execute(query).scalar_one_or_none()
-    return origin == plan.plan_id
+    return taking.connection.execute(query).scalar_one_or_none()

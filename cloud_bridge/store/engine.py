@@ -25,6 +25,8 @@ from wire_format.errors import Misconfigured, Unreachable
 BUSY_MS: Final = 30_000
 _TURN: Final = "turn"
 IDLE_MS: Final = 60_000
+_IDLE: Final = "25P03"
+"""SQLSTATE of a session that had the turn for longer than that: psycopg calls it an internal error."""
 WRITERS: Final = 0x6B_69_74_65
 """The number of the writers' lock on PostgreSQL: "kite". Locks belong to one database."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -89,7 +91,8 @@ def migrate(engine: Engine) -> None:
 
 def _unreachable(context: ExceptionContext) -> None:
     """Let callers tell a database that cannot be reached or written from one that was asked nonsense."""
-    if isinstance(context.sqlalchemy_exception, OperationalError):
+    lost = context.is_disconnect or getattr(context.original_exception, "sqlstate", None) == _IDLE
+    if lost or isinstance(context.sqlalchemy_exception, OperationalError):
         raise Unreachable(
             f"The database cannot be used now ({context.original_exception}): check its disk and its server."
         ) from context.original_exception

@@ -17,33 +17,61 @@ from cloud_bridge.rules.programme import discharge_words
 from cloud_bridge.store import discharge_schema, rows, schema
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.judging import AT_ONCE, set_timer, want_delivery
+from cloud_bridge.store.live_plans import live_plans
 from cloud_bridge.store.plan_taking import Taking, note
 
 VISIT: Final = "visit"
+READ_BACK: Final = "fhir"
+"""The one destination that is asked what became of its Tasks."""
 _HOUR: Final = dt.timedelta(hours=1)
+_OPEN: Final = (VisitState.ASKED.value, VisitState.GIVEN_BACK.value)
 
 
 def ask_for_visit(taking: Taking, plan: DischargePlan) -> None:
-    """Ask for the first visit, again if the plan says something else; take it back if the plan is over."""
+    """Ask for the first visit, again if the plan says something else; take it back if the plan is over.
+
+    Of a patient who was in hospital again the visit after the later discharge is the one that is asked for.
+    """
+    latest, *earlier = live_plans(taking.connection, str(taking.patient)) or [plan]
+    for one in earlier:
+        _take_back(taking, one, latest)
+    superseded = plan.plan_id in {one.plan_id for one in earlier}
     table = discharge_schema.first_visit
     mine = table.c.discharge == plan.plan_id
     row = taking.connection.execute(select(table).where(mine)).one_or_none()
     due = plan.discharged_at + taking.defaults.first_visit
     if row is None:
-        if plan.over:
+        if plan.over or superseded:
             return
         values = {"patient": taking.patient, "asked_at": plan.discharged_at, "due_at": due}
         made = table.insert().values(discharge=plan.plan_id, **values, state=VisitState.ASKED.value)
         taking.connection.execute(made)
         taking.step("first visit asked for")
     else:
-        state = _next(VisitState(row.state), plan)
+        state = VisitState(row.state) if superseded else _next(VisitState(row.state), plan)
         values = {"asked_at": plan.discharged_at, "due_at": due, "state": state.value}
         taking.connection.execute(update(table).where(mine).values(**values))
         if state.value != row.state or due != row.due_at:
             taking.step(f"first visit {state.value}, due time stated")
+    _want(taking, plan.plan_id)
+
+
+def _take_back(taking: Taking, earlier: DischargePlan, latest: DischargePlan) -> None:
+    """Take back the visit of an earlier discharge that nobody made."""
+    then, since = f"{earlier.discharged_at:%Y-%m-%d}", f"{latest.discharged_at:%Y-%m-%d}"
+    what = f"a later discharge, of {since}, is known"
+    taking.remarks.append(f"no reminders and no first visit for the discharge of {then}: {what}")
+    table = discharge_schema.first_visit
+    mine = (table.c.discharge == earlier.plan_id) & table.c.state.in_(_OPEN)
+    gone = update(table).where(mine).values(state=VisitState.WITHDRAWN.value)
+    if taking.connection.execute(gone).rowcount:
+        taking.step("first visit of an earlier discharge withdrawn")
+        _want(taking, earlier.plan_id)
+
+
+def _want(taking: Taking, visit: UUID) -> None:
     if _has_doctor(taking.connection, str(taking.patient)):
-        want_delivery(taking.connection, VISIT, plan.plan_id, taking.destinations, taking.now)
+        want_delivery(taking.connection, VISIT, visit, taking.destinations, taking.now)
 
 
 def _next(state: VisitState, plan: DischargePlan) -> VisitState:
@@ -98,7 +126,7 @@ class SqlFirstVisits:
             select(table.c.discharge)
             .join(delivery, delivery.c.subject == table.c.discharge)
             .where(
-                table.c.state.in_([VisitState.ASKED.value, VisitState.GIVEN_BACK.value]),
+                table.c.state.in_(_OPEN),
                 delivery.c.kind == VISIT,
                 delivery.c.delivered > 0,
             )
@@ -118,13 +146,24 @@ class SqlFirstVisits:
         if to is VisitState.DONE:
             before = [*before, VisitState.GIVEN_BACK.value]
         mine = (table.c.discharge == report.alert_id) & table.c.state.in_(before)
-        values = {"state": to.value, "moved_at": report.at, "moved_by": report.by}
+        # Their clock may be ahead: what follows must not wait for it.
+        values = {"state": to.value, "moved_at": min(report.at, now), "moved_by": report.by}
         with self._engine.begin() as connection:
+            if to is VisitState.GIVEN_BACK and _under_way(connection, report.alert_id):
+                return False
             if connection.execute(update(table).where(mine).values(**values)).rowcount == 0:
                 return False
             patient = connection.execute(
                 select(table.c.patient).where(table.c.discharge == report.alert_id)
             ).scalar_one()
             set_timer(connection, patient, AT_ONCE)
-            note(connection, ("fhir", patient), f"first visit {to.value}", now)
+            note(connection, (READ_BACK, patient), f"first visit {to.value}", now)
         return True
+
+
+def _under_way(connection: Connection, visit: UUID) -> bool:
+    """Tell whether the FHIR server has yet to hear what is wanted: "cancelled" there may be our own word."""
+    table = schema.delivery
+    mine = (table.c.kind == VISIT) & (table.c.subject == visit) & (table.c.destination == READ_BACK)
+    query = select(table.c.subject).where(mine, table.c.delivered < table.c.wanted)
+    return connection.execute(query).first() is not None

@@ -19,6 +19,7 @@ from cloud_bridge.duty import Duty
 from cloud_bridge.rules.programme import discharge_words
 from cloud_bridge.store import discharge_schema, rows, schema
 from cloud_bridge.store.judging import set_timer, want_delivery
+from cloud_bridge.store.live_plans import speaks
 from cloud_bridge.store.plan_taking import Taking
 from wire_format.identity import derived_id
 
@@ -61,7 +62,8 @@ def remind(
     plan, there = load(row.plan), _where(connection, row.patient, where)
     # What was missed in a longer stop is not written out dose by dose.
     after = max(since - _INSTANT, now - dt.timedelta(days=2))
-    for moment in due_within(plan, after, now, there):
+    # Of a patient who was in hospital again the later plan alone reminds; if that is over, this one goes on.
+    for moment in due_within(plan, after, now, there) if speaks(connection, row.patient, plan_id) else ():
         _remind(connection, (plan_id, row.patient), moment, destinations, now)
     set_timer(connection, due, next_due(plan, now, there))
 
@@ -91,11 +93,12 @@ def reminder_order(
 ) -> ReminderOrder | None:
     """Return what a connector needs to tell a patient.
 
-    None if it is too late, or if by the plan that holds now nothing is due at that moment any more.
+    None if it is too late, or if by the plan that holds now nothing is due at that moment any more. A plan of
+    an earlier discharge does not hold where there is a later one.
     """
     table, plans = discharge_schema.reminder, discharge_schema.discharge
     row = connection.execute(select(table).where(table.c.id == reminder)).one()
-    if now >= row.until:
+    if now >= row.until or not speaks(connection, row.patient, row.discharge):
         return None
     text = connection.execute(select(plans.c.plan).where(plans.c.id == row.discharge)).scalar_one()
     there = _where(connection, row.patient, where)

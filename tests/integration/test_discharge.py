@@ -13,6 +13,8 @@ import pytest
 from cloud_bridge.access.model import Action
 from cloud_bridge.cli import main
 from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.discharge.hl7_fields import Fields, parse
+from cloud_bridge.discharge.hl7_plan import header_of, plan_of
 from cloud_bridge.discharge.plan import DischargePlan, PlanRefusedError
 from cloud_bridge.discharge.terms import Defaults
 from cloud_bridge.store import rows
@@ -22,7 +24,8 @@ from cloud_bridge.store.engine import reading
 from service_kit.key_files import write_private
 from tests.doubles.bridge_desk import BridgeDesk, care
 from tests.doubles.bridge_home import GATEWAY
-from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, below, bundle, goal, plan, text
+from tests.doubles.discharge_messages import a03
+from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, TERMS, below, bundle, goal, plan, text
 from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Rejected
 
@@ -97,6 +100,34 @@ def test_the_same_plan_again_changes_nothing(desk: BridgeDesk) -> None:
     assert take(desk, plan(at=MADE + HOUR)).became is Became.UNCHANGED
     assert take(desk, changed(at=MADE + HOUR / 2)).became is Became.OLDER
     assert own(desk, str(again.patient))["BP-HOME", "systolic"]["mmhg"] == "130"
+
+
+def a03_read(made: dt.datetime, *changes: tuple[str, str]) -> DischargePlan:
+    fields = parse(a03(made=made, changes=changes))
+    assert isinstance(fields, Fields)
+    return plan_of(fields, header_of(fields, TERMS, "P"), TERMS, MADE + HOUR)
+
+
+def test_a_message_that_says_nothing_of_goals_does_not_make_a_bundle_old(desk: BridgeDesk) -> None:
+    doctor = ("PP|doctor-7", "PP|doctor-8")
+    first = take(desk, a03_read(MADE + HOUR / 4, doctor))
+    assert own(desk, str(first.patient)) == {}
+    # The bundle was put together before: what it agrees is news, and who looks after them is not.
+    done = take(desk, plan())
+    assert done.became is Became.CHANGED
+    assert len(own(desk, str(first.patient))) == 6
+    assert [row["subject"] for row in desk.table("timer") if row["subject"].startswith("remind:")]
+    (row,) = [row for row in desk.table("patient") if row["id"] == first.patient]
+    assert row["family_doctor_value"] == "doctor-8"
+    assert take(desk, plan()).became is Became.UNCHANGED
+    # An A03 between two bundles raises no time that a bundle is compared with, said again or not.
+    assert take(desk, a03_read(MADE + HOUR, doctor)).became is Became.UNCHANGED
+    assert take(desk, changed(MADE + HOUR / 2)).became is Became.CHANGED
+    assert take(desk, plan(at=MADE + HOUR / 3)).became is Became.OLDER
+    assert take(desk, a03_read(MADE + HOUR / 2)).became is Became.OLDER
+    with pytest.raises(PlanRefusedError, match="its time has not"):
+        take(desk, plan(at=MADE + HOUR / 2))
+    assert own(desk, str(first.patient))["BP-HOME", "systolic"]["mmhg"] == "140"
 
 
 def changed(at: dt.datetime = MADE + HOUR / 2) -> DischargePlan:

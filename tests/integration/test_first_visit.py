@@ -66,6 +66,11 @@ def visit(desk: BridgeDesk, plan_id: UUID) -> VisitOrder:
     return order
 
 
+def deliver(desk: BridgeDesk) -> None:
+    for claimed in desk.store.deliveries.claim_deliveries(desk.now, 50):
+        desk.store.deliveries.mark_delivered(claimed, desk.now)
+
+
 def inbox(desk: BridgeDesk) -> list[tuple[str, str]]:
     return [one for one in desk.queue(Queue.CLINICAL) if one[0] == "FIRST-VISIT"]
 
@@ -96,7 +101,8 @@ def test_the_family_doctor_is_asked_with_the_medication_list_and_the_plan(desk: 
     assert task["owner"] == {"reference": f"Practitioner?identifier={BASE}/staff|doctor-7"}
     assert task["restriction"]["period"]["end"] == "2026-11-27T02:00:00+00:00"
     assert [one["type"]["text"] for one in task["input"]] == ["medication"] * 3 + ["follow-up"] * 2 + [
-        "care-plan"
+        "care-plan",
+        "family-doctor",
     ]
     assert bundle["entry"][0]["request"]["ifNoneExist"].startswith("identifier=urn:kiteline:task|")
     event = visit_event(order)
@@ -175,6 +181,7 @@ def test_taking_it_on_is_not_making_it(desk: BridgeDesk, state: WorkState) -> No
 
 def test_what_is_given_back_is_the_nurses_at_once(desk: BridgeDesk) -> None:
     plan_id = take(desk, plan())
+    deliver(desk)
     report = WorkReport(plan_id, WorkState.REFUSED, "doctor-7", desk.now)
     assert desk.store.first_visits.take_report(report, desk.now)
     desk.wake()

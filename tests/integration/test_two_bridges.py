@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,32 @@ def test_a_session_that_the_server_ended_is_unreachable_once(desk: BridgeDesk) -
     assert len(desk.store.intake.waiting(5)) == 1
     desk.ingest.drain()
     assert len(desk.readings()) == 1
+
+
+def _begin_and_idle(desk: BridgeDesk) -> None:
+    with desk.store.engine.begin() as slow:
+        slow.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
+        with desk.store.engine.connect().execution_options(reading=True) as other:
+            gone = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND pid = :pid"
+            )
+            pid = {"pid": slow.connection.dbapi_connection.info.backend_pid}  # type: ignore[union-attr]
+            for _ in range(600):
+                if other.execute(gone, pid).scalar_one() == 0:
+                    break
+                other.rollback()
+                time.sleep(0.05)
+        slow.execute(schema.inbox.delete())
+
+
+@on_postgres
+def test_whose_turn_ended_because_nothing_was_done_with_it_is_unreachable(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    desk.store.intake.accept(home.topic, home.seal(told(blood_pressure("130"))).data, desk.now)
+    with pytest.raises(Unreachable, match="cannot be used now"):
+        _begin_and_idle(desk)
+    assert len(desk.store.intake.waiting(5)) == 1
+    assert desk.store.healthy()
 
 
 @on_postgres

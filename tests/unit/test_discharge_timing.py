@@ -3,11 +3,14 @@
 import datetime as dt
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud_bridge.discharge.plan import CarePart, DischargePlan
-from tests.doubles.discharge_plans import daily, medicine, plan
+from cloud_bridge.discharge.plan import CarePart, DischargePlan, PlanRefusedError
+from cloud_bridge.discharge.reminders import next_due
+from cloud_bridge.duty import ALWAYS, Duty
+from tests.doubles.discharge_plans import MADE, ZONE, daily, medicine, plan
 
 
 def care(made: DischargePlan) -> CarePart:
@@ -107,6 +110,53 @@ def test_a_medicine_without_an_end_is_not_reminded_of_for_ever() -> None:
         "neither its timing nor CarePlan.period has an end",
         "it is taken as needed",
     }
+
+
+LAST = dt.date(2036, 11, 24)
+
+
+@pytest.mark.parametrize("end", ["9999-12-31", "9999-12-31T23:59:59Z", "2999-12-31", "2036-11-25"])
+def test_an_end_that_is_none_is_cut_after_ten_years(end: str) -> None:
+    made = plan(lambda b: b["c"]["period"].update(end=end))
+    assert {one.ends for one in care(made).medications if one.at} == {LAST}
+    assert care(made).ends == LAST
+    said = "its end is too far ahead: reminders end ten years after the discharge"
+    assert f"CarePlan/c.period.end: {said}" in made.remarks
+    quiet = Duty(zone=ZONE, quiet=(dt.time(19), dt.time(8, 30)))
+    assert next_due(made, MADE, (ZONE, quiet)) is None
+    assert next_due(made, MADE, (ZONE, ALWAYS)) == dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+
+    def of_a_dosage(by_id: dict[str, dict[str, Any]]) -> None:
+        del by_id["c"]["period"]["end"]
+        by_id["m1"]["dosageInstruction"][0]["timing"]["repeat"]["boundsPeriod"] = {"end": end}
+
+    made = plan(of_a_dosage)
+    assert care(made).medications[0].ends == LAST
+    assert f"MedicationRequest/m1: {said}" in made.remarks
+
+
+def test_an_end_within_ten_years_is_as_it_was_said() -> None:
+    made = plan(lambda b: b["c"]["period"].update(end=LAST.isoformat()))
+    assert care(made).ends == LAST
+    assert not [one for one in made.remarks if "ten years" in one]
+
+
+@pytest.mark.parametrize(
+    ("start", "starts"), [("0001-01-01", dt.date(2026, 11, 24)), ("9999-12-31", None), ("2027-02-23", None)]
+)
+def test_a_dosage_begins_within_its_plan(start: str, starts: dt.date | None) -> None:
+    timing = {"repeat": {"timeOfDay": ["08:00:00"], "boundsPeriod": {"start": start}}}
+    made = plan(lambda b: b.update(m1=medicine("m1", "x", "y", timing)))
+    first = care(made).medications[0]
+    assert first.starts == starts
+    assert (first.no_reminder is None) == (starts is not None)
+    for zone in (ZONE, ZoneInfo("America/Lima")):
+        assert next_due(made, MADE, (zone, ALWAYS)) is not None
+
+
+def test_a_moment_outside_the_calendar_is_a_fault() -> None:
+    with pytest.raises(PlanRefusedError, match=r"CarePlan/c\.period\.end: write a date and a time"):
+        plan(lambda b: b["c"]["period"].update(end="9999-12-31T23:59:59-05:00"))
 
 
 def test_two_dosages_or_none_have_no_reminder() -> None:
