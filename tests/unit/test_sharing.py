@@ -152,14 +152,14 @@ def worked_out(
 
 
 def test_consents_become_quantities_of_a_person() -> None:
-    body = {Quantity.BODY_WEIGHT, Quantity.BODY_COMPOSITION}
+    body, pressure = {Quantity.BODY_WEIGHT, Quantity.BODY_COMPOSITION}, {BP, Quantity.PULSE_RATE}
     assert worked_out(consent(DataType.BODY)) == [("clinic", body, None)]
     assert worked_out(consent(DataType.ALERTS), consent(DataType.MEDICATION)) == []
     assert worked_out(consent(DataType.BODY, "nurse"), consent(DataType.BODY, "organization:other")) == []
     assert worked_out(consent(DataType.BODY, withdrawn_at=NOON + DAY)) == []
     ends = consent(DataType.BLOOD_PRESSURE, valid_until=NOON + DAY)
-    assert worked_out(ends, consent(DataType.BODY)) == [("clinic", {BP}, NOON + DAY), ("clinic", body, None)]
-    assert worked_out(ends, consent(DataType.BLOOD_PRESSURE)) == [("clinic", {BP}, None)]
+    assert worked_out(ends, consent(DataType.BODY)) == [("clinic", pressure, NOON + DAY), ("clinic", body, None)]
+    assert worked_out(ends, consent(DataType.BLOOD_PRESSURE)) == [("clinic", pressure, None)]
     assert worked_out(ends, now=NOON + DAY) == worked_out(consent(DataType.BODY, valid_from=NOON + DAY)) == []
 
 
