@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check storm fuzz bench docs lock clean
+.PHONY: help demo test test-vm check storm storm-alarms fuzz api-check bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,14 +28,23 @@ check: $(STAMPS)/venv ## Lint, types, import directions, shape, units, extras
 storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every process at every step of the path
 	@$(BIN)/virtual-home storm
 
+storm-alarms: $(STAMPS)/venv $(STAMPS)/fhir-server ## 5000 people alarm at once (PATIENTS=n: so many)
+	@PATIENTS=$(or $(PATIENTS),5000) $(BIN)/python -m pytest tests/bench/bench_alarms.py --quiet -s -o python_files="bench_*.py" -o timeout=1800 -o faulthandler_timeout=1800
+
 fuzz: $(STAMPS)/venv ## Ten million damaged packets through every decoder (COUNT=n: so many)
 	@$(BIN)/python -m tests.fuzz.decoders $(if $(COUNT),--count $(COUNT))
+
+api-check: $(STAMPS)/venv ## Made-up requests against the served interface for five minutes (SECONDS=n: so long)
+	@API_CHECK_S=$(or $(SECONDS),300) $(BIN)/python -m pytest --quiet -s --timeout 0 tests/integration/test_api_contract.py
 
 bench: $(STAMPS)/venv $(STAMPS)/bench $(STAMPS)/debian-demo ## Measure speed and memory
 	@$(BIN)/python -m pytest tests/bench --quiet -s -o python_files="bench_*.py"
 
-docs: $(STAMPS)/venv ## Write docs/supported_devices.md from the profiles
+docs: $(STAMPS)/venv ## Write the pages that are made from profiles, topics, routes and policies
 	@$(BIN)/python scripts/supported_devices.py
+	@$(BIN)/python scripts/asyncapi.py
+	@$(BIN)/python -m cloud_bridge.api.v1.document > docs/openapi.json
+	@$(BIN)/python -m cloud_bridge.access.matrix > docs/access.md
 
 lock: $(STAMPS)/venv ## Renew the locks
 	@scripts/lock.sh

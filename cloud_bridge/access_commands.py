@@ -27,6 +27,7 @@ Name = Annotated[str, typer.Argument(help="The account: a staff number that the 
 PasswordFile = Annotated[
     Path | None, typer.Option(help="A file with the password in its first line; else it is asked for.")
 ]
+NoLocal = Annotated[bool, typer.Option("--no-local", help="Only the hospital's provider brings it in.")]
 Patient = Annotated[str, typer.Argument(help="The patient, as the enrolment names them.")]
 Recipient = Annotated[str, typer.Argument(help="A role, as nurse; or organization:NAME.")]
 By = Annotated[str, typer.Option(help="Who states it: the patient, or who took it down.")]
@@ -74,18 +75,21 @@ def add(  # noqa: PLR0913, PLR0917 - a command has its options
     organization: Annotated[str, typer.Option(help="As the enrolment names it, as ward-1.")],
     patient: Annotated[list[str] | None, typer.Option(help="For patients and delegates: whose.")] = None,
     password_file: PasswordFile = None,
+    no_local: NoLocal = False,  # noqa: FBT002 - an option
     config: ConfigPath = configuration.DEFAULT_PATH,
 ) -> None:
     """Add an account, and print the address for its authenticator app, once."""
-    from cloud_bridge.access.passwords import new_credentials, provisioning  # noqa: PLC0415 - as above
+    from cloud_bridge.access.passwords import new_credentials, no_password, provisioning  # noqa: PLC0415 - as above
 
     if not name.isprintable() or not name.strip() or len(name) > 64:  # noqa: PLR2004 - the column
         raise Misconfigured("The name of an account has 1 to 64 characters that can be read.")
-    credentials = new_credentials(_password(password_file))
+    credentials = no_password() if no_local else new_credentials(_password(password_file))
     account = Account(name, role, organization, patients=frozenset(patient or ()))
     with _access(config) as (access, now):
         access.add_account(account, credentials, now)
-    typer.echo(json.dumps({"account": name, "authenticator": provisioning(name, credentials)}))
+    typer.echo(
+        json.dumps({"account": name, "authenticator": None if no_local else provisioning(name, credentials)})
+    )
 
 
 @accounts.command()
@@ -115,10 +119,36 @@ def enable(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
         access.set_active(name, active=True)
 
 
+@accounts.command()
+def bind(
+    name: Name,
+    subject: Annotated[str, typer.Argument(help="What the provider calls this person (sub), exactly.")],
+    by: Annotated[str, typer.Option(help="Who made sure that it is this person.")],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Say which of the hospital's provider's subjects an account is, so that it signs in there."""
+    from cloud_bridge.access.oidc import Identity  # noqa: PLC0415 - as above
+
+    page = configuration.load(config).page
+    if page is None or page.oidc is None:
+        raise Misconfigured("There is no [page.oidc]: write who the provider is first.")
+    with _access(config) as (access, now):
+        access.bind(name, Identity(page.oidc.issuer, subject), by, now)
+
+
+@accounts.command()
+def unbind(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Forget which subjects an account is, and end what is signed in."""
+    with _access(config) as (access, _):
+        count = access.unbind(name)
+    typer.echo(json.dumps({"unbound": count}))
+
+
 @accounts.command("list")
 def list_accounts(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Print every account, as JSON."""
     with _access(config) as (access, _):
+        bound = access.bound()
         shown = [
             {
                 "name": one.name,
@@ -126,10 +156,59 @@ def list_accounts(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
                 "organization": one.organization,
                 "active": one.active,
                 "patients": sorted(one.patients),
+                "bound": bound.get(one.name, []),
             }
             for one in access.accounts()
         ]
     typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@accounts.command()
+def token(
+    name: Name,
+    days: Annotated[int, typer.Option(help="How long it lasts, 366 at most.")],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Make a token by which a program asks as this account, and print it, once."""
+    from cloud_bridge.access.tokens import issue  # noqa: PLC0415 - as above
+
+    with _store(config) as (store, now):
+        text, made = issue(name, store.access.stamp(name), days, now)
+        store.tokens.add(made, text)
+    until = made.expires_at.isoformat()
+    typer.echo(json.dumps({"account": name, "id": made.token_id, "until": until, "token": text}))
+
+
+@accounts.command()
+def tokens(
+    name: Annotated[str | None, typer.Argument(help="Of one account only.")] = None,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Print what is kept of tokens, as JSON; the tokens themselves are kept nowhere."""
+    with _store(config) as (store, now):
+        shown = [
+            {
+                "id": one.token_id,
+                "account": one.account,
+                "created": one.created_at.isoformat(),
+                "until": one.expires_at.isoformat(),
+                "revoked": None if one.revoked_at is None else one.revoked_at.isoformat(),
+                "used": None if one.used_at is None else one.used_at.isoformat(),
+                "holds": one.holds(store.access.stamp(one.account), now),
+            }
+            for one in store.tokens.tokens(name)
+        ]
+    typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@accounts.command("revoke-token")
+def revoke_token(
+    token_id: Annotated[str, typer.Argument(help="As `tokens` prints it.")],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Let a token open nothing from now on."""
+    with _store(config) as (store, now):
+        store.tokens.revoke(token_id, now)
 
 
 @consents.command()

@@ -2,16 +2,20 @@
 
 Pure; rows live in the store. Nothing changes an alert's state but a move of this table.
 
-| from, by     | acknowledge  | begin       | resolve  | escalate   | withdraw  | reopen |
-|--------------|--------------|-------------|----------|------------|-----------|--------|
-| open         | acknowledged | in progress | resolved | open, next | withdrawn |        |
-| acknowledged |              | in progress | resolved | open, next | withdrawn |        |
-| in progress  |              |             | resolved | open, next | withdrawn |        |
-| resolved     |              |             |          |            | withdrawn | open   |
-| withdrawn    | (seen)       | (seen)      | (seen)   |            |           | open   |
+| from, by     | acknowledge  | begin       | resolve  | escalate   | withdraw  | reopen | fold   |
+|--------------|--------------|-------------|----------|------------|-----------|--------|--------|
+| open         | acknowledged | in progress | resolved | open, next | withdrawn |        |        |
+| acknowledged |              | in progress | resolved | open, next | withdrawn | open   |        |
+| in progress  |              |             | resolved | open, next | withdrawn | open   |        |
+| resolved     |              |             |          |            | withdrawn | open   |        |
+| withdrawn    | (seen)       | (seen)      | (seen)   |            |           | open   | folded |
+| folded       |              |             |          |            | withdrawn | open   |        |
+
+What is found while an item of the same problem is live begins as folded: see `cloud_bridge.folding`.
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -31,6 +35,7 @@ class AlertState(StrEnum):
     IN_PROGRESS = "in_progress"  # somebody works on it
     RESOLVED = "resolved"  # it is done; what came of it is the outcome
     WITHDRAWN = "withdrawn"  # late data undid the finding, or it is over; it stays visible
+    FOLDED = "folded"  # an item of the same problem tells of it; it is none of its own
 
 
 LIVE: Final = (AlertState.OPEN, AlertState.ACKNOWLEDGED, AlertState.IN_PROGRESS)
@@ -46,6 +51,7 @@ class Move(StrEnum):
     ESCALATE = "escalate"  # the next role is asked
     WITHDRAW = "withdraw"
     REOPEN = "reopen"
+    FOLD = "fold"  # an item of the same problem tells of it
 
 
 class Actor(StrEnum):
@@ -77,6 +83,7 @@ MAX_NOTE: Final = 500
 GIVEN_BACK: Final = "given back in the hospital's system"
 """The note of what somebody refused or cancelled there."""
 
+_REQUEST: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})")
 _WORK: Final = frozenset({Actor.PERSON, Actor.HOSPITAL})
 MAY: Final[dict[Move, frozenset[Actor]]] = {
     Move.ACKNOWLEDGE: _WORK,
@@ -85,6 +92,7 @@ MAY: Final[dict[Move, frozenset[Actor]]] = {
     Move.ESCALATE: _WORK | {Actor.CLOCK},
     Move.WITHDRAW: frozenset({Actor.RULES}),
     Move.REOPEN: frozenset({Actor.RULES}),
+    Move.FOLD: frozenset({Actor.RULES}),
 }
 _SEEN_LATE: Final = dict.fromkeys((Move.ACKNOWLEDGE, Move.BEGIN, Move.RESOLVE), AlertState.WITHDRAWN)
 _NEXT: Final[dict[AlertState, dict[Move, AlertState]]] = {
@@ -100,15 +108,18 @@ _NEXT: Final[dict[AlertState, dict[Move, AlertState]]] = {
         Move.RESOLVE: AlertState.RESOLVED,
         Move.ESCALATE: AlertState.OPEN,
         Move.WITHDRAW: AlertState.WITHDRAWN,
+        Move.REOPEN: AlertState.OPEN,
     },
     AlertState.IN_PROGRESS: {
         Move.RESOLVE: AlertState.RESOLVED,
         Move.ESCALATE: AlertState.OPEN,
         Move.WITHDRAW: AlertState.WITHDRAWN,
+        Move.REOPEN: AlertState.OPEN,
     },
     AlertState.RESOLVED: {Move.WITHDRAW: AlertState.WITHDRAWN, Move.REOPEN: AlertState.OPEN},
     # What late data withdrew stays withdrawn; that somebody saw it is recorded all the same.
-    AlertState.WITHDRAWN: {Move.REOPEN: AlertState.OPEN, **_SEEN_LATE},
+    AlertState.WITHDRAWN: {Move.REOPEN: AlertState.OPEN, Move.FOLD: AlertState.FOLDED, **_SEEN_LATE},
+    AlertState.FOLDED: {Move.WITHDRAW: AlertState.WITHDRAWN, Move.REOPEN: AlertState.OPEN},
 }
 
 
@@ -125,6 +136,16 @@ class Request(NamedTuple):
 
     reopened: int = 0
     escalation: int = 0
+
+    def __str__(self) -> str:
+        """Return it as work orders and forms carry it."""
+        return f"{self.reopened}.{self.escalation}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Request | None":
+        """Return what a work order or a form carries; None if it is none of ours."""
+        found = _REQUEST.fullmatch(text)
+        return None if found is None else cls(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +199,34 @@ class Terms:
         return self.duty.due(self.care, severity, now)
 
 
+RANK: Final = {Severity.ROUTINE: 0, Severity.HIGH: 1, Severity.SEVERE: 2}
+"""Severities by weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One finding that an item tells of, and since when; `late`: it came so late that it pages nobody."""
+
+    finding: Finding
+    raised_at: dt.datetime
+    late: bool = False
+
+    @property
+    def urgency(self) -> Severity:
+        """How soon somebody must look."""
+        return Severity.ROUTINE if self.late else self.finding.severity
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One open item about one finding. `alert_id` is the finding's id.
+    """One open item about one finding, and what was folded into it. `alert_id` is the finding's id.
 
     `revision` counts changes that the hospital's system must hear of (confirmed, withdrawn, acknowledged).
     `late` says that the data came so late that nobody is paged for it. `escalation` counts how often the next
     role was asked since it was opened (again, `reopened` times); `moved_by` and `moved_at` are of the last
     move that somebody made. `outcome` is None of what is not resolved, and of what was finished in a system
-    that did not say it.
+    that did not say it. `folds` are the other episodes of the problem that it tells of; of what is folded
+    itself, `folded_into` is the item that tells of it.
     """
 
     alert_id: UUID
@@ -203,6 +243,47 @@ class Alert:
     moved_by: str | None = None
     outcome: Outcome | None = None
     reopened: int = 0
+    folded_into: UUID | None = None
+    folds: tuple[Episode, ...] = ()
+
+    @property
+    def own(self) -> Episode:
+        """The episode that it is the row of."""
+        return Episode(self.finding, self.raised_at, self.late)
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """All that it tells of, in the order of measuring."""
+        every = (self.own, *self.folds)
+        return tuple(sorted(every, key=lambda one: (one.finding.since, one.finding.finding_id)))
+
+    @property
+    def leads(self) -> Episode:
+        """The gravest of its episodes; of these the newest one."""
+        return max(enumerate(self.episodes), key=lambda one: (RANK[one[1].urgency], one[0]))[1]
+
+    @property
+    def lead(self) -> Finding:
+        """What was found in the episode that leads."""
+        return self.leads.finding
+
+    @property
+    def told(self) -> Finding:
+        """What is said of it: its lead with all evidence, confirmed as soon as one of the gravest is."""
+        if not self.folds:
+            return self.finding
+        every, lead = self.episodes, self.lead
+        confirmed = any(
+            one.finding.standing is Standing.CONFIRMED and RANK[one.urgency] >= RANK[self.urgency]
+            for one in every
+        )
+        return replace(
+            lead,
+            standing=Standing.CONFIRMED if confirmed else lead.standing,
+            evidence=tuple(dict.fromkeys(i for one in every for i in one.finding.evidence)),
+            statements=tuple(dict.fromkeys(i for one in every for i in one.finding.statements)),
+            since=every[0].finding.since,
+        )
 
     @property
     def request(self) -> Request:
@@ -212,7 +293,7 @@ class Alert:
     @property
     def urgency(self) -> Severity:
         """How soon somebody must look: of what came late, whenever they next do."""
-        return Severity.ROUTINE if self.late else self.finding.severity
+        return Severity.ROUTINE if self.late else self.lead.severity
 
     @property
     def waits_for_somebody(self) -> bool:
@@ -228,14 +309,34 @@ def opened(finding: Finding, now: dt.datetime, terms: Terms) -> Alert:
 
 
 def revised(known: Alert, finding: Finding, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item about what is found now. What came late and goes on today is no longer late."""
+    """Return an item about what is found now. What came late and goes on today is no longer late.
+
+    If that made it severe, or graver than what was told, somebody is asked anew.
+    """
     changed = replace(known, finding=finding, revision=known.revision + 1)
-    if known.late and timeliness(finding, now) is Timeliness.IN_TIME:
-        return replace(changed, late=False, due_at=terms.due(finding.severity, now))
-    return changed
+    if timeliness(finding, now) is not Timeliness.IN_TIME:
+        return changed
+    changed = replace(changed, late=False)
+    grave = changed.own.urgency is Severity.SEVERE or RANK[changed.own.urgency] > RANK[known.urgency]
+    asks = known.state in LIVE and rose(known, changed) and grave
+    return asked_anew(changed, now, terms) if asks else changed
 
 
-_RANK: Final = {Severity.ROUTINE: 0, Severity.HIGH: 1, Severity.SEVERE: 2}
+def rose(before: Alert, now: Alert) -> bool:
+    """Tell whether the episode of a row became more urgent."""
+    return RANK[now.own.urgency] > RANK[before.own.urgency]
+
+
+def asked_anew(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
+    """Return an item that somebody must look at; due no later than it was, unless nobody at all came."""
+    due, again = terms.due(item.urgency, now), item.reopened + 1
+    if item.state is AlertState.OPEN:
+        if item.due_at > now or terms.care.next_role(item.escalation) is not None:
+            return replace(item, due_at=min(due, item.due_at))
+        return replace(item, due_at=due, reopened=again, escalation=0)
+    state = after(item.state, Move.REOPEN, Actor.RULES)
+    asked = replace(item, state=state, due_at=due, reopened=again, outcome=None)
+    return replace(asked, acknowledged_at=None, acknowledged_by=None)
 
 
 def opens_again(known: Alert, finding: Finding, now: dt.datetime) -> bool:
@@ -244,7 +345,7 @@ def opens_again(known: Alert, finding: Finding, now: dt.datetime) -> bool:
         return False
     before = known.finding
     confirmed = (before.standing, finding.standing) == (Standing.UNCONFIRMED, Standing.CONFIRMED)
-    if confirmed or _RANK[finding.severity] > _RANK[before.severity]:
+    if confirmed or RANK[finding.severity] > RANK[before.severity]:
         return True
     more = not set(finding.evidence) <= set(before.evidence)
     rested = known.moved_at is None or now - known.moved_at > REST

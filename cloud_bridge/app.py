@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud_bridge.api.room import Door
 from cloud_bridge.api.server import serve_page
+from cloud_bridge.api.v1.door import Programs
 from cloud_bridge.audit_head import say_heads
 from cloud_bridge.config import Config, InfluxSection, PageSection
 from cloud_bridge.connectors.base import Connector
@@ -17,9 +19,12 @@ from cloud_bridge.delivery import DeliveryLoop
 from cloud_bridge.destinations import FHIR
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.intake_loop import IntakeLoop
+from cloud_bridge.mllp_listener import MllpListener
 from cloud_bridge.page_links import PageLinks
+from cloud_bridge.presence import PresenceLoop
 from cloud_bridge.replies import Replies
 from cloud_bridge.rules.programme import check_setting
+from cloud_bridge.sharing_loop import SharingLoop
 from cloud_bridge.steps import Step, StepObserver, nobody
 from cloud_bridge.store.influx import InfluxSink
 from cloud_bridge.store.sql import SqlStore
@@ -76,6 +81,9 @@ class Bridge:
     deliveries: DeliveryLoop
     work_orders: WorkOrders | None
     acknowledged: Callable[[], None]
+    presence: PresenceLoop
+    sharing: SharingLoop
+    listener: MllpListener | None = None
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -99,10 +107,14 @@ class Bridge:
             self.intake.run(),
             self.replies.run(),
             self.deliveries.run(),
+            self.presence.run(),
+            self.sharing.run(),
             say_heads(self.store.access.head, self.log),
         ]
         if self.work_orders is not None:
             work.append(self.work_orders.run())
+        if self.listener is not None:
+            work.append(self.listener.run())
         if self.config.influx is not None:
             work.append(_sink(self.store, self.config.influx, self.log).run())
         if self.config.page is not None:
@@ -110,6 +122,7 @@ class Bridge:
         return work
 
     def _serve(self, section: PageSection) -> Coroutine[Any, Any, None]:
+        oidc = section.oidc
         return serve_page(
             section.port,
             self.store.alerts,
@@ -117,6 +130,8 @@ class Bridge:
             self.acknowledged,
             ZoneInfo(self.config.zone),
             self.store.access if section.sign_in == "accounts" else None,
+            programs=Programs(self.store.alerts, self.store.listings, self.store.tokens),
+            door=None if oidc is None else Door(oidc.provider(section.port, utc_now, self.log), oidc.local),
         )
 
     def _works(self) -> bool:
@@ -161,18 +176,51 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
         observer(Step.ACKNOWLEDGEMENT_STORED, {})
         wakes.stored()
 
-    subscriber.line = line = _line(config, subscriber, log)
+    presence = PresenceLoop(store.presence, config.site, utc_now, log)
+    subscriber.line = line = _line(config, subscriber, presence, log)
     orders = None
     if config.fhir is not None:
         orders = WorkOrders(
             store.alerts,
+            store.first_visits,
             connectors[FHIR],
             utc_now,
             interval_s=config.fhir.poll_s,
             log=log,
             on_acknowledged=acknowledged,
         )
-    return Bridge(config, store, log, line, subscriber, intake, replies, deliveries, orders, acknowledged)
+    listener = _listener(config, store, intake, wakes, log)
+    return Bridge(
+        config,
+        store,
+        log,
+        line,
+        subscriber,
+        intake,
+        replies,
+        deliveries,
+        orders,
+        acknowledged,
+        presence,
+        SharingLoop(store.sharing, utc_now, replies.wake, log),
+        listener,
+    )
+
+
+def _listener(
+    config: Config, store: SqlStore, intake: IntakeLoop, wakes: _Wakes, log: Log
+) -> MllpListener | None:
+    if config.mllp is None or config.discharge is None:
+        return None
+    if config.mllp.tls is not None:
+        config.mllp.tls.context()  # what cannot be used is said before anything runs
+    terms, defaults = config.discharge.terms(config.zone), config.discharge.defaults()
+
+    def taken() -> None:
+        intake.wake()
+        wakes.stored()
+
+    return MllpListener(config.mllp, store.hl7_messages, terms, defaults, utc_now, taken, log)
 
 
 async def run_bridge(config: Config, log: Log, *, observer: StepObserver = nobody) -> None:
@@ -195,7 +243,7 @@ def _sink(store: SqlStore, section: InfluxSection, log: Log) -> InfluxSink:
     )
 
 
-def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
+def _line(config: Config, subscriber: Subscriber, presence: PresenceLoop, log: Log) -> MqttLine:
     return MqttLine(
         config.broker.broker(),
         f"kiteline-bridge-{config.site}",
@@ -204,4 +252,5 @@ def _line(config: Config, subscriber: Subscriber, log: Log) -> MqttLine:
         events=subscriber,
         log=log,
         receive_maximum=BATCH,
+        notices=(subscription(config.site, Channel.STATUS), presence.notice),
     )

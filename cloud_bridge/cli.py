@@ -9,8 +9,9 @@ from uuid import UUID
 
 import typer
 
-from cloud_bridge import access_commands
+from cloud_bridge import access_commands, organization_commands
 from cloud_bridge import config as configuration
+from cloud_bridge.discharge_command import discharge
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.rehearsal.command import rehearse_command
 from cloud_bridge.rule_commands import commands
@@ -21,10 +22,12 @@ from wire_format.keys import BridgeKeys, Kem
 app: Final = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 app.command("rehearse")(rehearse_command)
+app.command("discharge")(discharge)
 app.add_typer(commands, name="rules")
 app.add_typer(access_commands.accounts, name="account")
 app.add_typer(access_commands.consents, name="consent")
 app.add_typer(access_commands.audits, name="audit")
+app.add_typer(organization_commands.organizations, name="organization")
 
 ConfigPath = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 
@@ -129,7 +132,7 @@ def status(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
 
 @app.command()
 def retry(
-    kind: Annotated[str, typer.Argument(help='"alert" or "reading".')],
+    kind: Annotated[str, typer.Argument(help='"alert", "reading", "visit" or "reminder".')],
     subject: Annotated[UUID, typer.Argument(help="As `status` prints it.")],
     destination: Annotated[str, typer.Argument(help="As `status` prints it.")],
     config: ConfigPath = configuration.DEFAULT_PATH,

@@ -1,13 +1,16 @@
 """Configuration of the bridge: one TOML file. An unknown key is an error that says what to write."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 
 from cloud_bridge.destinations import Destinations
+from cloud_bridge.discharge.section import DischargeSection
 from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.mllp_listener import MllpSection
+from cloud_bridge.oidc_section import OidcSection
 from cloud_bridge.service_hours import ServiceSection
 from service_kit.toml_config import BrokerSection, Section, load_toml, secret
 from wire_format.errors import Misconfigured
@@ -23,10 +26,24 @@ class KeyPaths(Section):
 
 
 class PageSection(Section):
-    """The inbox page, on loopback only. Who comes in: by a link all see all; by accounts policies decide."""
+    """The inbox page, on loopback only. Who comes in: by a link all see all; by accounts policies decide.
+
+    With `oidc` the hospital's own provider says who somebody is.
+    """
 
     port: int = Field(ge=0, le=65535)
     sign_in: Literal["link", "accounts"] = "link"
+    oidc: OidcSection | None = None
+
+    @model_validator(mode="after")
+    def _accounts(self) -> Self:
+        if self.oidc is not None and self.sign_in != "accounts":
+            raise ValueError('with page.oidc people have accounts: write sign_in = "accounts"')
+        if self.oidc is not None and self.port == 0:
+            raise ValueError(
+                "with page.oidc the port is part of an address that the provider knows: choose one"
+            )
+        return self
 
 
 class InfluxSection(Section):
@@ -52,7 +69,9 @@ def known_zone(value: str) -> str:
 
 
 class Config(Destinations):
-    """The whole file. Without `fhir`, work orders stay on the page; `database` is in SQLAlchemy's form.
+    """The whole file. Without `fhir`, work orders stay on the page.
+
+    `database`: sqlite:///PATH or postgresql://ROLE@HOST/NAME; without it, a file of SQLite in `state`.
 
     `claim_s`: how long a worker may take over a delivery, until another one takes it over.
     """
@@ -68,11 +87,19 @@ class Config(Destinations):
     page: PageSection | None = None
     influx: InfluxSection | None = None
     service: ServiceSection | None = None
+    discharge: DischargeSection | None = None
+    mllp: MllpSection | None = None
 
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         return known_zone(value)
+
+    @model_validator(mode="after")
+    def _messages_are_understood(self) -> Self:
+        if self.mllp is not None and self.discharge is None:
+            raise ValueError("[mllp] takes discharges: write [discharge] too")
+        return self
 
     @property
     def duty(self) -> Duty:

@@ -56,16 +56,20 @@ class PersonEntry(Section):
     """A patient: the pseudonym used at home, and who they and their care team are to the hospital.
 
     `programmes` are what is agreed to be measured, the most important first; without any nothing is expected.
-    `zone` is where the patient lives, an IANA time zone; without it the hospital's.
+    `zone` is where the patient lives, an IANA time zone; without it the hospital's. Not everybody has a
+    family doctor or a pharmacist.
     """
 
     pseudonym: str = Field(min_length=1, max_length=64)
     patient: str = Field(min_length=1, max_length=64)
-    language: str = "en"
+    language: str = Field(default="en", min_length=2, max_length=16)
     identifier: IdentifierEntry
     nurse: IdentifierEntry
     physician: IdentifierEntry
     organization: IdentifierEntry
+    family_doctor: IdentifierEntry | None = None
+    family_organization: IdentifierEntry | None = None
+    pharmacist: IdentifierEntry | None = None
     programmes: tuple[str, ...] = ()
     zone: str | None = None
     own: tuple[OwnParameter, ...] = ()
@@ -83,7 +87,14 @@ class PersonEntry(Section):
             physician=self.physician.identifier(),
             organization=self.organization.identifier(),
             language=self.language,
+            family_doctor=_who(self.family_doctor),
+            family_organization=_who(self.family_organization),
+            pharmacist=_who(self.pharmacist),
         )
+
+
+def _who(entry: IdentifierEntry | None) -> Identifier | None:
+    return None if entry is None else entry.identifier()
 
 
 class Enrolment(Section):

@@ -1,8 +1,9 @@
 """Judging a subject: findings of its rules over what is stored now, against the alerts there are.
 
 New findings open an item. One that came true more than a day ago opens it as late: it is shown and due, but
-as routine, whatever its severity; one from before the window is history and opens nothing. Changed findings
-revise their item; those that late data undid, and those that are over, are closed in sight.
+as routine, whatever its severity; one from before the window is history and opens nothing. What is found of
+a problem that has a live item is folded into that one. Changed findings revise their item; those that late
+data undid, and those that are over, are closed in sight.
 """
 
 import datetime as dt
@@ -13,6 +14,7 @@ from typing import Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import (
+    LIVE,
     WINDOW,
     Actor,
     Alert,
@@ -24,9 +26,20 @@ from cloud_bridge.alerts import (
     opened,
     opens_again,
     revised,
+    rose,
     timeliness,
 )
 from cloud_bridge.duty import Duty
+from cloud_bridge.folding import (
+    asked_again,
+    folded,
+    item_for,
+    on_its_own,
+    repeated,
+    together,
+    told_too,
+    without,
+)
 from cloud_bridge.rules.base import GATEWAY, Finding, Reading, Settings, Standing
 from cloud_bridge.rules.catalogue import LASTING, AnyReadingRule
 from cloud_bridge.rules.episodes import soonest
@@ -111,21 +124,126 @@ def judge(
     An alert of which nothing changed is never withdrawn for its age alone. `rules_by` gives the rules of a
     subject over readings: the installed ones, but for a rehearsal of others.
     """
-    known = {alert.alert_id: alert for alert in transaction.alerts_of(subject)}
+    known = together(transaction.alerts_of(subject))
     if subject.startswith(GATEWAY):
         look = _at_signs(transaction, subject, now, known)
     else:
         look = _at_readings(transaction, subject, now, known, touched, rules_by)
-    for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
-        before = known.get(finding.finding_id)
-        terms = Terms(care_of(finding), transaction.duty)
-        changed = _changed(finding, before, now, terms)
-        if changed is not None:
-            transaction.save_alert(changed, _what(before, changed), now, _basis(finding, look))
+    book = _Book(transaction, known, look, now)
+    # First what is gone: nothing is folded into it.
     for alert in look.live:
         if alert.alert_id not in look.found:
-            transaction.save_alert(_withdrawn(alert, alert.finding), "withdrawn", now)
+            book.withdraw(alert.alert_id, alert.finding, "withdrawn")
+    for finding in sorted(look.found.values(), key=lambda f: (f.since, f.finding_id)):
+        book.take(finding)
+    book.release()
     transaction.set_timer(subject, look.wakes)
+
+
+class _Book:
+    """The alerts of a subject while they are brought up to date: each change is saved as it is made."""
+
+    def __init__(
+        self, transaction: JudgingTransaction, known: dict[UUID, Alert], look: _Look, now: dt.datetime
+    ) -> None:
+        self._transaction, self._alerts, self._look, self._now = transaction, known, look, now
+        self._orphans: list[UUID] = []
+
+    def take(self, finding: Finding) -> None:
+        """Bring the alert of a finding up to date, or the item that tells of it."""
+        before = self._alerts.get(finding.finding_id)
+        terms = Terms(care_of(finding), self._transaction.duty)
+        if before is not None and before.state is AlertState.FOLDED:
+            self._take_folded(before, finding, terms)
+            return
+        changed = _changed(finding, before, self._now, terms)
+        if changed is None:
+            return
+        if changed.state is AlertState.WITHDRAWN:
+            self.withdraw(finding.finding_id, finding, _what(before, changed))
+            return
+        begins = before is None or before.state is AlertState.WITHDRAWN
+        item = item_for(finding, self._alerts.values()) if begins else None
+        if item is not None:
+            self._fold(folded(finding, item, before, self._now, terms), item)
+            return
+        self._save(changed, _what(before, changed), finding)
+
+    def withdraw(self, alert_id: UUID, finding: Finding, what: str) -> None:
+        """Close an alert in sight; what was folded into it, and nobody ended, is placed anew."""
+        alert = self._alerts[alert_id]
+        gone = _withdrawn(alert, finding)
+        if alert.state in LIVE:
+            self._orphans += [one.finding.finding_id for one in alert.folds]
+        self._save(replace(gone, folded_into=None, folds=()), what, None if what == "withdrawn" else finding)
+        item = self._item_of(alert)
+        if item is not None and item.state is not AlertState.WITHDRAWN:
+            self._save(without(item, alert_id), "unfolded")
+
+    def release(self) -> None:
+        """Place what was folded into an item that is gone: into another one, or as an item of its own."""
+        for one in (self._alerts[i] for i in self._orphans):
+            if one.state is AlertState.FOLDED:
+                self._place(one)
+
+    def _take_folded(self, before: Alert, finding: Finding, terms: Terms) -> None:
+        if before.finding == finding:
+            return
+        if finding.standing is Standing.RESOLVED:
+            self.withdraw(finding.finding_id, finding, "over")
+            return
+        row, item = revised(before, finding, self._now, terms), self._item_of(before)
+        # It was ended with the item, whatever became of the item since.
+        then = None if item is None else item.moved_at
+        again = opens_again(replace(before, state=AlertState.RESOLVED, moved_at=then), finding, self._now)
+        if item is not None and item.state in {*LIVE, AlertState.RESOLVED}:
+            self._save(row, finding.standing.value, finding)
+            self._retell(item, before, row, again=again and item.state is AlertState.RESOLVED)
+        elif again:
+            late = timeliness(finding, self._now) is not Timeliness.IN_TIME
+            self._place(replace(row, revision=before.revision, late=late), finding)
+        else:
+            self._save(row, finding.standing.value, finding)
+
+    def _retell(self, item: Alert, before: Alert, row: Alert, *, again: bool) -> None:
+        """Let an item tell of what changed of an episode; without a sound if the data came late."""
+        if again:
+            self._save(asked_again(told_too(item, row.own), self._now, self._terms(item)), "reopened")
+        elif timeliness(row.finding, self._now) is Timeliness.IN_TIME:
+            self._tell(item, row, row.finding.standing.value, new=rose(before, row))
+        else:
+            self._save(told_too(item, row.own), row.finding.standing.value)
+
+    def _place(self, row: Alert, finding: Finding | None = None) -> None:
+        """Let another item tell of what is folded, or let it be an item of its own, of this `finding`."""
+        item = item_for(row.finding, self._alerts.values())
+        terms = self._terms(row)
+        if item is None:
+            self._save(on_its_own(row, self._now, terms), "released", finding)
+        else:
+            self._fold(folded(row.finding, item, row, self._now, terms), item)
+
+    def _fold(self, row: Alert, item: Alert) -> None:
+        self._save(row, "folded", row.finding)
+        self._tell(item, row)
+
+    def _tell(self, item: Alert, row: Alert, what: str = "repeated", *, new: bool = True) -> None:
+        """Let an item tell of an episode; `what` says in a word what happened to it."""
+        told = repeated(item, row.own, self._now, self._terms(item), new=new)
+        if told.reopened > item.reopened:
+            what = "asked_again" if what == "repeated" else "reopened"
+        self._save(told, what)
+
+    def _terms(self, row: Alert) -> Terms:
+        return Terms(care_of(row.finding), self._transaction.duty)
+
+    def _item_of(self, row: Alert) -> Alert | None:
+        return None if row.folded_into is None else self._alerts.get(row.folded_into)
+
+    def _save(self, alert: Alert, what: str, finding: Finding | None = None) -> None:
+        self._alerts[alert.alert_id] = alert
+        basis = None if finding is None else _basis(finding, self._look)
+        self._transaction.save_alert(alert, what, self._now, basis)
 
 
 def _at_readings(  # noqa: PLR0913, PLR0917 - all that a look depends on
@@ -235,6 +353,7 @@ def _again(finding: Finding, known: Alert, now: dt.datetime, terms: Terms) -> Al
         revision=known.revision + 1,
         raised_at=known.raised_at,
         reopened=known.reopened + 1,
+        folds=known.folds,
     )
 
 
@@ -248,7 +367,7 @@ def _basis(finding: Finding, look: _Look) -> Basis | None:
 def _what(before: Alert | None, alert: Alert) -> str:
     if before is None:
         return "raised_late" if alert.late else "raised"
-    if alert.state is AlertState.OPEN and before.state is not AlertState.OPEN:
+    if alert.reopened > before.reopened:
         return "reopened"
     over = alert.finding.standing is Standing.RESOLVED
     return "over" if over else alert.finding.standing.value

@@ -1,19 +1,23 @@
 """Why nothing came: the gateway is not heard, a device cannot be read, or nobody measured. Pure.
 
-It is said beside a silence as it is known when somebody reads it; the finding stands on readings alone. A
-gateway speaks when something happens, not by the clock: of one that is not heard it is only likely that it is
-off, and the words say no more than that.
+It is said beside a silence as it is known when somebody reads it; the finding stands on readings alone. What
+a gateway signed comes when something happens, not by the clock: one that is not heard is only likely off.
+That it is gone is known by the broker's word (its last will), which nobody signs: it chooses words here and
+decides nothing, and trouble that the gateway signed is said rather than it.
 """
 
+import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cloud_bridge.rules.base import Finding
+from cloud_bridge.rules.base import Finding, Standing
 from wire_format.statements import DeviceEvent, DeviceEventKind, GatewayEvent, GatewayEventKind
 
 RULE: Final = "SILENCE"
 MISSING: Final = "missing"
+TECHNICAL: Final = "TECHNICAL"
+SILENT: Final = "silent"
 BLUETOOTH: Final = "Bluetooth"
 _TROUBLE: Final = frozenset(
     {
@@ -28,17 +32,41 @@ _TROUBLE: Final = frozenset(
 class CauseKind(StrEnum):
     """What is silent."""
 
-    GATEWAY = "gateway"
+    GATEWAY = "gateway"  # not heard
+    GATEWAY_OFF = "gateway_off"  # known to be gone
+    GATEWAY_IDLE = "gateway_idle"  # connected, and sends nothing
+    GATEWAY_SINCE = "gateway_since"  # not heard, and this is when it last was
     DEVICE = "device"
     PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why nothing came, as far as it is known; `device` is its maker and model."""
+    """Why nothing came, as far as it is known; `device` is its maker and model.
+
+    `since`: of a gateway that is off, when that was known at the latest; of one not heard, when it last was.
+    """
 
     kind: CauseKind
     device: str = ""
+    since: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What is known of gateways' connections, by the broker's word: gone since, or there lately."""
+
+    gone_since: dt.datetime | None = None
+    there: bool = False
+
+
+UNKNOWN: Final = Connection()
+
+
+def is_silent_gateway(finding: Finding) -> bool:
+    """Tell whether a finding is an installer's gateway from which nothing comes."""
+    silent = finding.rule == TECHNICAL and dict(finding.reason).get("text") == SILENT
+    return silent and finding.standing is not Standing.RESOLVED
 
 
 def is_silence(finding: Finding) -> bool:
@@ -46,7 +74,13 @@ def is_silence(finding: Finding) -> bool:
     return finding.rule == RULE and dict(finding.reason).get("text") == MISSING
 
 
-def cause(*, heard: bool, events: list[DeviceEvent | GatewayEvent], devices: frozenset[str]) -> Cause:
+def cause(
+    *,
+    heard: bool,
+    events: list[DeviceEvent | GatewayEvent],
+    devices: frozenset[str],
+    connection: Connection = UNKNOWN,
+) -> Cause:
     """Return why nothing came since a moment, from what the home said after it, in order.
 
     `devices` are the ids of those that measured before; without any, trouble of every device counts.
@@ -62,4 +96,15 @@ def cause(*, heard: bool, events: list[DeviceEvent | GatewayEvent], devices: fro
             troubles[str(event.device.device_id)] = f"{event.device.maker} {event.device.model}"
     if troubles:
         return Cause(CauseKind.DEVICE, min(troubles.values()))
-    return Cause(CauseKind.PERSON if heard else CauseKind.GATEWAY)
+    if connection.gone_since is not None:
+        return Cause(CauseKind.GATEWAY_OFF, since=connection.gone_since)
+    return Cause(CauseKind.PERSON if heard or connection.there else CauseKind.GATEWAY)
+
+
+def gateway_cause(last_heard: dt.datetime, connection: Connection) -> Cause:
+    """Return what an installer should know of a gateway from which nothing came since a moment."""
+    if connection.gone_since is not None:
+        return Cause(CauseKind.GATEWAY_OFF, since=connection.gone_since)
+    if connection.there:
+        return Cause(CauseKind.GATEWAY_IDLE)
+    return Cause(CauseKind.GATEWAY_SINCE, since=last_heard)

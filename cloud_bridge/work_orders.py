@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -14,6 +15,9 @@ from service_kit.log import Log
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
+AT_A_TIME: Final = 200
+"""Work orders asked about in one round; of more, each gets its turn: asking must not keep it from taking."""
+_FIRST: Final = UUID(int=0)
 _MOVES: Final = {
     WorkState.ACCEPTED: Move.ACKNOWLEDGE,
     WorkState.BEGUN: Move.BEGIN,
@@ -34,11 +38,24 @@ class Alerts(Protocol):
         ...
 
 
+class Visits(Protocol):
+    """What reading back asks of the store about first visits."""
+
+    def delivered_visits(self) -> Sequence[UUID]:
+        """Return visits that nobody has finished, of which a destination has the Task."""
+        ...
+
+    def take_report(self, report: WorkReport, now: dt.datetime) -> bool:
+        """Note that a visit was made, or given back; False if that is no news."""
+        ...
+
+
 @dataclass(slots=True)
 class WorkOrders:
-    """The loop that asks one follow-up system what became of its work orders."""
+    """The loop that asks one follow-up system what became of its work orders, and of first visits."""
 
     alerts: Alerts
+    visits: Visits
     connector: Connector
     clock: Callable[[], dt.datetime]
     interval_s: float
@@ -46,6 +63,7 @@ class WorkOrders:
     on_acknowledged: Callable[[], None]
     _failing: bool = False
     _refused: set[UUID] = field(default_factory=set)
+    _last: UUID = _FIRST
 
     async def run(self) -> None:
         """Ask, for ever."""
@@ -61,13 +79,28 @@ class WorkOrders:
             await asyncio.sleep(self.interval_s)
 
     async def round(self) -> None:
-        """Ask once about every live alert that the system has."""
+        """Ask once about live alerts and open visits that the system has; of very many, about the next."""
         live = await asyncio.to_thread(self.alerts.delivered_alerts)
-        if not live:
+        visits = set(await asyncio.to_thread(self.visits.delivered_visits))
+        asked = self._turn([*live, *visits])
+        if not asked:
             return
-        for report in await self.connector.work_reports(live):
-            if await asyncio.to_thread(self._take, report):
+        for report in await self.connector.work_reports(asked):
+            take = self._take_visit if report.alert_id in visits else self._take
+            if await asyncio.to_thread(take, report):
                 self.on_acknowledged()
+
+    def _take_visit(self, report: WorkReport) -> bool:
+        return self.visits.take_report(report, self.clock())
+
+    def _turn(self, live: Sequence[UUID]) -> Sequence[UUID]:
+        if len(live) <= AT_A_TIME:
+            return live
+        ordered = sorted(live)
+        begins = bisect_right(ordered, self._last)
+        asked = [*ordered[begins:], *ordered[:begins]][:AT_A_TIME]
+        self._last = asked[-1]
+        return asked
 
     def _take(self, report: WorkReport) -> bool:
         """Make the move that a report says was made there; return whether it was news here."""
@@ -78,7 +111,7 @@ class WorkOrders:
         act = Act(
             move,
             Actor.HOSPITAL,
-            report.at,
+            min(report.at, self.clock()),  # their clock may be ahead: what follows must not wait for it
             report.by or UNKNOWN,
             report.outcome if move is Move.RESOLVE else None,
             note,

@@ -28,6 +28,7 @@ from edge_agent.recording import NO_TAP, Tap
 from edge_agent.retransmission import Schedule
 from edge_agent.scanner import Scanner
 from edge_agent.serial_visit import SerialVisitor
+from edge_agent.sharing import Sharing
 from edge_agent.sink import GatewayVoice, Sealer
 from edge_agent.steps import Step, StepObserver, nobody
 from edge_agent.visit import Visitor
@@ -222,10 +223,13 @@ def build(config: Config, log: Log, observer: StepObserver = nobody) -> Agent:
     outbox = Outbox(
         config.state / "outbox", config.gateway, limits=config.outbox.limits(), utc=clock.utc, observer=watch
     )
-    sealer = Sealer(keys.signing, (hospital.sealing,))
+    sharing = Sharing(hospital.sealing, clock.utc_if_known)
+    sharing.recall(outbox.heard())
+    sealer = Sealer(keys.signing, (hospital.sealing,), sharing)
     voice = GatewayVoice(outbox, sealer, clock)
     schedule = Schedule(config.retransmission.pace())
     publisher = Publisher(gateway, outbox, schedule, voice, clock, log, time.monotonic, watch)
+    publisher.sharing = sharing
     line = _line(config, gateway, publisher, clock, log)
     publisher.line = line
     watch.publisher = publisher
@@ -313,7 +317,7 @@ def _line(config: Config, gateway: Gateway, publisher: Publisher, clock: Gateway
         config.broker.broker(),
         f"kiteline-{config.site}-{config.gateway}",
         subscriptions=[gateway.topic(Channel.RECEIPT), gateway.topic(Channel.DOWN)],
-        will=Letter(gateway.topic(Channel.STATUS), gateway.status(Presence.LOST, clock.now().utc)),
+        will=lambda: Letter(gateway.topic(Channel.STATUS), gateway.status(Presence.LOST, clock.now().utc)),
         events=publisher,
         log=log,
     )

@@ -14,13 +14,22 @@ from edge_agent.clock import GatewayClock
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import EnvelopeKey
 from edge_agent.retransmission import Schedule
+from edge_agent.sharing import Sharing
 from edge_agent.sink import GatewayVoice
 from edge_agent.steps import Step, StepObserver, nobody
 from service_kit.log import Log
 from service_kit.mqtt_line import Acknowledge
 from wire_format.base import plain
 from wire_format.canonical import decode, encode
-from wire_format.downlink import Delivered, Message, ResendFrom, SeenByCareTeam, open_downlink
+from wire_format.downlink import (
+    Delivered,
+    Message,
+    Recipients,
+    ResendFrom,
+    SeenByCareTeam,
+    UnknownMessage,
+    open_downlink,
+)
 from wire_format.errors import Rejected, Unreachable, Untrusted
 from wire_format.keys import BridgePublic, GatewayKeys
 from wire_format.receipt import Receipt, verify_receipt
@@ -29,6 +38,8 @@ from wire_format.status import Presence, Status, encode_status
 from wire_format.topics import Channel, Topic
 
 IDLE_S: Final = 60.0
+STATUS_S: Final = 900.0
+"""How often we say that we are there. What the broker keeps of us may be older than it looks."""
 _RESEND: Final = "ResendFrom"
 
 
@@ -74,16 +85,19 @@ class Publisher:
     monotonic: Callable[[], float]
     observer: StepObserver = nobody
     line: Line | None = None
+    sharing: Sharing | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tickets: dict[int, EnvelopeKey] = field(default_factory=dict)
     _damaged: set[EnvelopeKey] = field(default_factory=set)
     _refusal: str | None = None
+    _said_at: float = float("-inf")
 
     async def run(self) -> None:
         """Publish what is due, for ever."""
         while True:
             self._wake.clear()
             self.publish_due()
+            self.say_again()
             try:
                 async with asyncio.timeout(self._pause()):
                     await self._wake.wait()
@@ -175,9 +189,15 @@ class Publisher:
             kind = topic.rsplit("/", 1)[-1]
             self.log.error("message_refused", kind=kind, reason=str(error))  # noqa: TRY400 - not our fault
 
+    def say_again(self) -> None:
+        """Say that we are still there, now and then, while the line holds."""
+        if self.line is not None and self.line.up and self.monotonic() - self._said_at >= STATUS_S:
+            self.say(Presence.ONLINE)
+
     def say(self, presence: Presence) -> None:
         """Publish our status, retained."""
         if self.line is not None:
+            self._said_at = self.monotonic()
             self.line.publish(self.gateway.topic(Channel.STATUS), self.status(presence), retain=True)
 
     def status(self, presence: Presence) -> bytes:
@@ -237,14 +257,14 @@ class Publisher:
         if self.outbox.was_heard(sequence):
             return
         # Acting first: an action may be repeated, a message that was kept is not acted on again.
-        self._act(message)
+        self._act(message, sequence)
         if self.outbox.hear(sequence, type(message).__name__, _body(delivered)):
             facts: dict[str, object] = {"sequence": sequence, "kind": type(message).__name__}
             if isinstance(message, SeenByCareTeam):
                 facts["alert_id"] = message.alert_id
             self.observer(Step.DOWNLINK_STORED, facts)
 
-    def _act(self, message: Message) -> None:
+    def _act(self, message: Message, sequence: int) -> None:
         match message:
             case SeenByCareTeam():
                 self.log.info("care_team_saw", alert_id=message.alert_id)
@@ -253,13 +273,16 @@ class Publisher:
                 self.schedule.start_over()
                 self.log.warning("hospital_asks_again", sequence=message.sequence, count=count)
                 self.wake()
-            case _:
+            case Recipients():
+                if self.sharing is not None and self.sharing.take(sequence, message):
+                    self.log.info("recipients_changed", sequence=sequence, count=len(message.shares))
+            case UnknownMessage():
                 self.log.warning("message_of_unknown_kind", kind=message.kind)
 
 
 def _body(delivered: Delivered) -> bytes:
     message: Any = delivered.message
-    said = plain(message) if isinstance(message, SeenByCareTeam | ResendFrom) else message.body
+    said = message.body if isinstance(message, UnknownMessage) else plain(message)
     return encode([delivered.header.issued_at, said])
 
 

@@ -15,6 +15,7 @@ from edge_agent.assignment import Pairing, assign
 from edge_agent.clock import GatewayClock
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import Advance, EnvelopeKey, Fingerprint, Seal
+from edge_agent.sharing import Sharing
 from edge_agent.steps import Step, StepObserver, nobody
 from wire_format.canonical import encode
 from wire_format.codec import Item, encode_items
@@ -23,6 +24,7 @@ from wire_format.errors import Rejected
 from wire_format.identity import content_hash
 from wire_format.keys import SealKey, SigningKey
 from wire_format.measurement import Measurement
+from wire_format.nomenclature import Quantity
 from wire_format.statements import DeviceEvent, GatewayEvent, GatewayEventKind, Undecodable
 
 MAX_READINGS: Final = 50
@@ -30,17 +32,22 @@ MAX_READINGS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Sealer:
-    """The gateway's signing key, and whom it seals to."""
+    """The gateway's signing key, and whom it seals to; `sharing` says to whom else, of whom and of what."""
 
     signer: SigningKey
     recipients: tuple[SealKey, ...]
+    sharing: Sharing | None = None
 
-    def prepare(self, items: Sequence[Item]) -> Seal:
+    def also(self, person: str | None, quantity: Quantity) -> tuple[SealKey, ...]:
+        """Return to whom a reading of a person is sealed beside `recipients`."""
+        return () if self.sharing is None else self.sharing.also(person, quantity)
+
+    def prepare(self, items: Sequence[Item], also: tuple[SealKey, ...] = ()) -> Seal:
         """Encode `items` now, and seal them under the header that the outbox will give."""
-        payload = encode_items(items)
+        payload, recipients = encode_items(items), (*self.recipients, *also)
 
         def under(header: EnvelopeHeader) -> Sealed:
-            return seal(payload, header, self.signer, self.recipients)
+            return seal(payload, header, self.signer, recipients)
 
         return under
 
@@ -69,7 +76,8 @@ class OutboxSink:
                 f"A driver committed {len(readings)} readings at once; {MAX_READINGS} are allowed."
             )
         fresh = self._unsealed(readings)
-        seals = [self.sealer.prepare(items) for items in self._by_person(list(fresh.values()))]
+        groups = self._by_recipients(list(fresh.values()))
+        seals = [self.sealer.prepare(items, also) for also, items in groups]
         advance = None if cursor is None else Advance(self.device_id, cursor.sequence, cursor.count)
         if seals or advance:
             self.outbox.append(seals, fingerprints=tuple(fresh), advance=advance)
@@ -79,13 +87,15 @@ class OutboxSink:
         marked = {_fingerprint(reading): reading for reading in readings}
         return {mark: reading for mark, reading in marked.items() if not self.outbox.has_fingerprint(mark)}
 
-    def _by_person(self, readings: Sequence[Reading]) -> list[list[Item]]:
+    def _by_recipients(self, readings: Sequence[Reading]) -> list[tuple[tuple[SealKey, ...], list[Item]]]:
+        """Group by person, and by whom a reading is sealed to: consents speak of one kind of data each."""
         now = self.clock.now()
-        people: dict[str | None, list[Item]] = {}
+        groups: dict[tuple[str | None, tuple[SealKey, ...]], list[Item]] = {}
         for reading in readings:
             person, items = self._items(reading, now)
-            people.setdefault(person, []).extend(items)
-        return list(people.values())
+            also = self.sealer.also(person, reading.quantity) if isinstance(reading, Measurement) else ()
+            groups.setdefault((person, also), []).extend(items)
+        return [(also, items) for (_, also), items in groups.items()]
 
     def _items(self, reading: Reading, now: GatewayTime) -> tuple[str | None, list[Item]]:
         if not isinstance(reading, Measurement):

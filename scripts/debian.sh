@@ -92,7 +92,7 @@ python)
 demo) unpack_broker || want needed mosquitto ;;
 test)
     unpack_broker || want needed mosquitto
-    want optional chromium chromium-driver fonts-noto-cjk victoria-metrics strace dbus systemd
+    want optional chromium chromium-driver fonts-noto-cjk victoria-metrics postgresql strace dbus systemd
     machine optional
     ;;
 vm) machine needed ;;

@@ -51,6 +51,9 @@ class Letter:
     payload: bytes
 
 
+Notice = Callable[[str, bytes, bool], None]
+"""Takes topic and bytes of what may be missed, and whether the broker had it lying there (retained)."""
+
 Acknowledge = Callable[[], None]
 """Tells the broker that a message may be forgotten; of a connection that is gone, it does nothing."""
 
@@ -84,11 +87,13 @@ class MqttLine:
         client_id: str,
         *,
         subscriptions: Sequence[str],
-        will: Letter | None,
+        will: Callable[[], Letter] | None,
         events: LineEvents,
         log: Log,
         receive_maximum: int = 64,
+        notices: tuple[str, Notice] | None = None,
     ) -> None:
+        """`will` is asked anew for each connection; `notices` are a filter of QoS 0, which no queue keeps."""
         self.up = False
         self._broker = broker
         self._subscriptions = tuple(subscriptions)
@@ -102,8 +107,9 @@ class MqttLine:
         self._said: str | None = None
         self._tickets: dict[int, int] = {}
         self._next_ticket = 0
+        self._will, self._notices = will, notices
         self._answered_all = asyncio.Event()
-        self._client = self._make_client(client_id, will)
+        self._client = self._make_client(client_id)
 
     async def run(self) -> None:
         """Hold the line; a network thread that ends although it should not is started again."""
@@ -152,6 +158,9 @@ class MqttLine:
                 self._on_loop(ended.set)
 
     def _connect_and_stay(self) -> None:
+        if self._will is not None:
+            will = self._will()
+            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type here
         properties.SessionExpiryInterval = self._broker.session_expiry_s
         properties.ReceiveMaximum = self._receive_maximum
@@ -182,7 +191,8 @@ class MqttLine:
             self._on_loop(self._down, f"the broker refused the connection: {reason}")
             return
         self._attempts = 0
-        client.subscribe([(topic, 1) for topic in self._subscriptions])
+        notices = [] if self._notices is None else [(self._notices[0], 0)]
+        client.subscribe([*((topic, 1) for topic in self._subscriptions), *notices])
         self._on_loop(self._up, flags.session_present)
 
     def _on_disconnect(
@@ -204,6 +214,10 @@ class MqttLine:
 
     def _on_message(self, _c: Client, _data: object, message: MQTTMessage) -> None:
         self._on_loop(self._deliver, message.topic, bytes(message.payload), message.mid, message.qos)
+
+    def _on_notice(self, _c: Client, _data: object, message: MQTTMessage) -> None:
+        if self._notices is not None:
+            self._on_loop(self._notices[1], message.topic, bytes(message.payload), message.retain)
 
     def _on_loop(self, callback: Callable[..., None], *arguments: object) -> None:
         """Go on in the event loop's thread. An exception here would end the network thread unseen."""
@@ -253,7 +267,7 @@ class MqttLine:
 
     # --- set-up ---
 
-    def _make_client(self, client_id: str, will: Letter | None) -> Client:
+    def _make_client(self, client_id: str) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id,
@@ -263,8 +277,6 @@ class MqttLine:
         )
         client.max_queued_messages_set(MAX_QUEUED)
         client.max_inflight_messages_set(64)
-        if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         self._set_tls(client)
@@ -273,6 +285,8 @@ class MqttLine:
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
+        if self._notices is not None:
+            client.message_callback_add(self._notices[0], self._on_notice)
         return client
 
     def _set_tls(self, client: Client) -> None:

@@ -4,6 +4,7 @@ Layout (CBOR, deterministic): {"v": 1, "items": [[type, body], ...]}. A body is 
 an item of a type that this version does not know is kept as it is.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +39,7 @@ ITEM_TYPES: Final[dict[str, type[Wire]]] = {
     "device_event": DeviceEvent,
     "gateway_event": GatewayEvent,
 }
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _NAMES: Final = {model: name for name, model in ITEM_TYPES.items()}
 
 
@@ -76,6 +78,8 @@ def _item(pair: object) -> Item:
         case _:
             raise Rejected("An item of the payload is not a pair of type and body.")
     if model is None:
+        if not _TYPE.fullmatch(name):
+            raise Rejected("An item's type is no name: use 1 to 64 small letters, digits or _.")
         return UnknownItem(name, body)
     try:
         return model.model_validate(body)  # type: ignore[return-value]  # ITEM_TYPES holds exactly Item's models

@@ -146,6 +146,12 @@ def decrypt(
     raise Rejected("The sealed message is not for any key of ours.")
 
 
+def recipient_ids(data: bytes, numbers: Mapping[Kem, int] = ALGORITHM_NUMBERS) -> frozenset[bytes]:
+    """Return the ids of the keys that a COSE_Encrypt is sealed to; raise `Rejected` for another layout."""
+    recipients = _tagged(data, ENCRYPT_TAG, 4)[3]
+    return frozenset(one.key_id for one in _recipients(recipients, numbers))
+
+
 @dataclass(frozen=True, slots=True)
 class _Recipient:
     protected: bytes

@@ -15,7 +15,8 @@ from wire_format import cose
 from wire_format.base import Utc, Wire, plain
 from wire_format.canonical import decode, encode
 from wire_format.errors import Rejected
-from wire_format.keys import OpenKey, SealKey, SigningKey, VerifyKey
+from wire_format.keys import Kem, OpenKey, SealKey, SigningKey, VerifyKey
+from wire_format.nomenclature import Quantity
 
 CONTENT_TYPE: Final = "application/vnd.kiteline.downlink+cbor"
 _FIELDS: Final[dict[str, type]] = {
@@ -41,6 +42,32 @@ class ResendFrom(Wire):
     sequence: int = Field(ge=1)
 
 
+class Share(Wire):
+    """One organization beside the hospital: what of one person of the home is sealed to it, until when."""
+
+    person: str
+    organization: str
+    kem: Kem
+    key: bytes
+    quantities: tuple[Quantity, ...]
+    until: Utc | None = None
+
+    @property
+    def recipient(self) -> SealKey:
+        """The key to seal to."""
+        return SealKey(self.kem, self.key)
+
+
+class Recipients(Wire):
+    """Whom the home seals to beside the hospital from now on: all of it. What is not listed ends.
+
+    It ends by itself at `until`: a home that no longer hears the hospital goes back to sealing to it alone.
+    """
+
+    shares: tuple[Share, ...]
+    until: Utc
+
+
 @dataclass(frozen=True, slots=True)
 class UnknownMessage:
     """A message of a kind that a newer hospital knows."""
@@ -49,9 +76,11 @@ class UnknownMessage:
     body: Any
 
 
-Message = SeenByCareTeam | ResendFrom | UnknownMessage
+Known = SeenByCareTeam | ResendFrom | Recipients
+Message = Known | UnknownMessage
 
-_KINDS: Final[dict[str, type[SeenByCareTeam | ResendFrom]]] = {
+_KINDS: Final[dict[str, type[Known]]] = {
+    "recipients": Recipients,
     "seen_by_care_team": SeenByCareTeam,
     "resend_from": ResendFrom,
 }

@@ -19,6 +19,8 @@ from wire_format.keys import Kem, OpenKey, SealKey, SigningKey, VerifyKey
 
 CONTENT_TYPE: Final = "application/vnd.kiteline.envelope+cbor"
 DIGEST_BYTES: Final = 32
+LAST_SEQUENCE: Final = 2**63 - 2
+"""Databases count to one more, and are asked for the one after as well."""
 FIRST_PREVIOUS: Final = bytes(DIGEST_BYTES)
 """`previous` of the first envelope of an outbox."""
 
@@ -108,6 +110,11 @@ def read_header(data: bytes, signers: SignerLookup) -> EnvelopeHeader:
     return _verified(data, signers)[0]
 
 
+def recipients_of(data: bytes, numbers: Mapping[Kem, int] = ALGORITHM_NUMBERS) -> frozenset[bytes]:
+    """Return the ids of the keys an envelope is sealed to, not verified, not opened; raises `Rejected`."""
+    return cose.recipient_ids(cose.parse_sign1(data, CONTENT_TYPE, _FIELDS).payload, numbers)
+
+
 def open_sealed(
     data: bytes,
     signers: SignerLookup,
@@ -148,6 +155,8 @@ def _fields(header: EnvelopeHeader) -> dict[str, Any]:
 def _check(header: EnvelopeHeader) -> None:
     if header.sequence < 1:
         raise Rejected(f"The envelope's sequence is {header.sequence}; it counts from 1.")
+    if header.sequence > LAST_SEQUENCE:
+        raise Rejected("The envelope's sequence is above 2^63 - 2: no outbox comes that far.")
     if len(header.previous) != DIGEST_BYTES:
         raise Rejected(f"The envelope's previous hash has not {DIGEST_BYTES} bytes.")
     if header.sent_at.tzinfo is None:

@@ -1,5 +1,7 @@
 """Status: what a gateway tells anyone on the broker: that it is there. Retained; also its last will.
 
+It is said at each connection and repeated every quarter of an hour. `since` is when it was said; of a last
+will, when the connection began: so two losses can be told apart. Nobody signs it: nothing is decided on it.
 It is readable by the broker and therefore says nothing of persons, devices or values.
 """
 

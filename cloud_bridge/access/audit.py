@@ -20,6 +20,8 @@ BEGINNING: Final = bytes(32)
 
 DESTINATION: Final = "destination"
 """What stands in place of a role where a follow-up system, and no account, is kept from data or told it."""
+SOURCE: Final = "source"
+"""What stands there where a hospital's system, and no account, says something."""
 
 
 @dataclass(frozen=True, slots=True)

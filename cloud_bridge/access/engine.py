@@ -1,7 +1,7 @@
 """Decisions by Cedar policies. No by default, and whenever a policy fails: Cedar skips a failing `forbid`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -10,9 +10,20 @@ import cedarpy
 from cloud_bridge.access.model import ON_PATIENTS, Account, Answer, Question, Subject
 from wire_format.errors import Misconfigured
 
+Known = dict[Hashable, Answer]
+"""Answers that hold for as long as what they stood on does: for one request."""
 NOBODY: Final = Subject("")
 _SITE: Final = {"type": "Site", "id": "site"}
 _FAILED: Final = "the policies could not be evaluated"
+_SHARED: Final = frozenset({"team", "organizations", "consented"})
+"""What patients may have in common."""
+_OWN: Final = {
+    "contains": {
+        "left": {".": {"left": {"Var": "principal"}, "attr": "patients"}},
+        "right": {".": {"left": {"Var": "resource"}, "attr": "name"}},
+    }
+}
+"""Whether somebody's account speaks for a patient."""
 
 
 class Engine:
@@ -27,6 +38,8 @@ class Engine:
             wrong = "; ".join(str(error) for error in found.errors)
             raise Misconfigured(f"The access policies do not fit their schema, so nothing starts: {wrong}.")
         self._policies = cedarpy.PolicySet.from_str(text)
+        said = json.loads(cedarpy.policies_to_json_str(text))
+        self._names_nobody = not said.get("templates") and _names_nobody(said["staticPolicies"])
         self._schema = cedarpy.Schema.from_str(schema)
 
     def decide(self, question: Question) -> Answer:
@@ -43,6 +56,42 @@ class Engine:
         names: Mapping[str, str] = result.diagnostics.id_annotations_by_reason
         policies = tuple(sorted(names.get(reason, reason) for reason in result.diagnostics.reasons))
         return Answer(result.allowed and not errors, policies, errors)
+
+    def decide_once(self, question: Question, known: Known) -> Answer:
+        """Answer a question; what the policies cannot tell from one in `known` is not decided again.
+
+        Two patients cannot be told apart if the policies look at no more of a patient than team,
+        organizations, consents, and whether the account speaks for them, and these are equal.
+        """
+        key = self._alike(question)
+        if key not in known:
+            known[key] = self.decide(question)
+        return known[key]
+
+    def _alike(self, question: Question) -> Hashable:
+        subject = question.subject
+        if subject is None or not self._names_nobody:
+            return question
+        of = (subject.team, subject.organizations, subject.consented)
+        own = subject.patient in question.account.patients
+        asked = (question.action, question.data, question.reason)
+        return question.account, *asked, question.second_factor, question.glass_broken, *of, own
+
+
+def _names_nobody(said: Any) -> bool:  # noqa: ANN401 - policies as JSON
+    """Tell whether policies look at nothing of a patient but what several may have in common."""
+    if isinstance(said, list):
+        return all(map(_names_nobody, said))
+    if not isinstance(said, dict) or said == _OWN:
+        return True
+    if said == {"Var": "resource"}:
+        return False
+    part = said.get(".")
+    if isinstance(part, dict) and part.get("left") == {"Var": "resource"}:
+        return part.get("attr") in _SHARED
+    if "effect" in said and said.get("resource") != {"op": "All"}:
+        return False
+    return all(map(_names_nobody, said.values()))
 
 
 def _request(question: Question) -> dict[str, Any]:
@@ -61,6 +110,7 @@ def _request(question: Question) -> dict[str, Any]:
             "reasonLength": len(question.reason.strip()),
             "secondFactor": question.second_factor,
             "glassBroken": question.glass_broken,
+            "byToken": question.by_token,
         },
     }
 

@@ -46,6 +46,8 @@ class Action(StrEnum):
     SEE_DEVICES = "see_devices"  # technical items: battery, clock, silent gateways
     RETRY_DELIVERY = "retry_delivery"
     MANAGE_ACCOUNTS = "manage_accounts"
+    USE_API = "use_api"  # ask the interface for programs anything at all
+    TAKE_PLAN = "take_plan"  # what a discharge plan changed: the hospital's system says it, no account
 
 
 ON_PATIENTS: Final = frozenset(
@@ -90,7 +92,8 @@ class Subject:
 class Question:
     """May `account` do `action`? Without a subject it is asked about the site as a whole.
 
-    `glass_broken`: the account broke the glass for this patient a short while ago.
+    `glass_broken`: the account broke the glass for this patient a short while ago. `by_token`: a program asks
+    with a token of the account, and nobody sits in front of it.
     """
 
     account: Account
@@ -100,6 +103,7 @@ class Question:
     reason: str = ""
     second_factor: bool = False
     glass_broken: bool = False
+    by_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)

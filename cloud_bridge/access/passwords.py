@@ -23,7 +23,7 @@ _DRIFT: Final = 1
 """Steps of 30 s that a phone's clock may be off, each way."""
 _HASHER: Final = PasswordHasher()
 _NOBODY: Final = _HASHER.hash(secrets.token_hex(16))
-"""Compared for names that do not exist, so that they take as long as others."""
+"""Compared for names that do not exist or have no password, so that they take as long as others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ def new_credentials(password: str) -> Credentials:
     return Credentials(_HASHER.hash(password), pyotp.random_base32())
 
 
+def no_password() -> Credentials:
+    """Return credentials that no password fits: of an account that a hospital's provider vouches for."""
+    return Credentials("", pyotp.random_base32())
+
+
 def provisioning(name: str, credentials: Credentials) -> str:
     """Return the address that an authenticator app reads (otpauth://)."""
     return pyotp.TOTP(credentials.secret).provisioning_uri(name=name, issuer_name="Kiteline")
@@ -58,7 +63,8 @@ def sign_in(
     with the right words.
     """
     known = credentials is not None
-    right_password = _matches(credentials.password_hash if credentials else _NOBODY, password)
+    stored = credentials.password_hash if credentials else ""
+    right_password = _matches(stored or _NOBODY, password) and bool(stored)
     if credentials is None:
         return False, None
     step = _step_of(credentials, code, now)

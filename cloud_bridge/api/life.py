@@ -5,19 +5,23 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import FastAPI, Form, Request, Response
+from fastapi import FastAPI, Form, Response
+from fastapi import Request as HttpRequest
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from cloud_bridge.access.model import Action, DataType
-from cloud_bridge.alerts import MAX_NOTE, Act, Actor, Alert, Move, Outcome
+from cloud_bridge.alerts import MAX_NOTE, Act, Actor, Alert, Move, Outcome, Request
 from cloud_bridge.api.room import Room, Visit
-from cloud_bridge.console.life import first_one, item, resolved, shows
+from cloud_bridge.console.life import asked_anew, first_one, item, resolved, shows
+from cloud_bridge.console.pages import turned
 from cloud_bridge.rules.base import HOME
 from cloud_bridge.store.base import Taken
 from wire_format.errors import Rejected
 
 MAX_NAME: Final = 64
+FIRST: Final = "first"
+"""The first of several pages, as forms say it."""
 RESOLVED_SINCE: Final = dt.timedelta(days=14)
 _SENDS_TO: Final = {Move.RESOLVE: "/resolved", Move.ESCALATE: "/#waiting"}
 
@@ -38,7 +42,7 @@ class Life:
         app.get("/resolved")(self.show)
         app.get("/alerts/{alert_id}")(self.item)
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, request: HttpRequest) -> Response:
         """Show what was resolved lately, with all that happened to it."""
         visit = await self._room.visit(request)
         if visit is None:
@@ -48,7 +52,7 @@ class Life:
         shown = await run_in_threadpool(resolved, page.record, words, page.zone, since, visit.sight)
         return self._room.render(request, "resolved.html", visit, items=shown, days=RESOLVED_SINCE.days)
 
-    async def item(self, request: Request, alert_id: str) -> Response:
+    async def item(self, request: HttpRequest, alert_id: str) -> Response:
         """Show one item with what may be done and all that happened. It never renews itself under a form."""
         visit = await self._room.visit(request)
         if visit is None:
@@ -70,12 +74,14 @@ class Life:
 
     def _route(self, move: Move) -> Route:
         async def route(  # noqa: PLR0913, PLR0917 - a form has these fields
-            request: Request,
+            request: HttpRequest,
             alert_id: str,
             csrf: Annotated[str, Form()] = "",
             name: Annotated[str, Form()] = "",
             outcome: Annotated[str, Form()] = "",
             note: Annotated[str, Form()] = "",
+            back: Annotated[str, Form()] = "",
+            asking: Annotated[str, Form()] = "",
         ) -> Response:
             visit = await self._room.form(request, csrf)
             if isinstance(visit, Response):
@@ -91,12 +97,14 @@ class Life:
             if move is Move.RESOLVE and outcome not in set(Outcome):
                 return self._room.message(request, 422, "Nothing was changed: say what came of it first.")
             came = Outcome(outcome) if move is Move.RESOLVE else None
-            act = Act(move, Actor.PERSON, self._page.clock(), who, came, said)
-            return await self._answer(request, visit, alert_id, act)
+            act = Act(move, Actor.PERSON, self._page.clock(), who, came, said, Request.parse(asking))
+            return await self._answer(request, visit, alert_id, act, back)
 
         return route
 
-    async def _answer(self, request: Request, visit: Visit, alert_id: str, act: Act) -> Response:
+    async def _answer(
+        self, request: HttpRequest, visit: Visit, alert_id: str, act: Act, back: str
+    ) -> Response:
         found = await self._found(alert_id)
         if found is None:
             return self._room.message(request, 404, "There is no such item any more. Open the inbox again.")
@@ -105,18 +113,41 @@ class Life:
         try:
             taken = await run_in_threadpool(self._page.record.move, found.alert_id, act)
         except Rejected:
+            if _is_stale(act, found):
+                return self._anew(request, visit, found)
             return self._room.message(request, 422, "Nothing was changed: this item has no such step.")
         if visit.account is None:
             visit.session.name = act.by or ""
         if taken.held:
             self._page.acknowledged()
-        elif not _said_before(taken, act):
-            return self._second(request, visit, taken.alert)
-        return RedirectResponse(_SENDS_TO.get(act.move, "/#seen"), status_code=303)
+        elif _is_stale(act, taken.alert) or not _said_before(taken, act):
+            return self._second(request, visit, act, taken.alert)
+        return RedirectResponse(_sends_to(act.move, found, back), status_code=303)
 
-    def _second(self, request: Request, visit: Visit, alert: Alert) -> Response:
+    def _anew(self, request: HttpRequest, visit: Visit, alert: Alert) -> Response:
+        sentence = asked_anew(alert, self._room.words(request))
+        again = alert.alert_id
+        return self._room.render(request, "message.html", visit, 409, text=sentence, again=again)
+
+    def _second(self, request: HttpRequest, visit: Visit, act: Act, alert: Alert) -> Response:
+        if _is_stale(act, alert):
+            return self._anew(request, visit, alert)
         sentence = first_one(alert, self._room.words(request), self._page.zone)
         return self._room.render(request, "message.html", visit, 409, text=sentence)
+
+
+def _sends_to(move: Move, alert: Alert, back: str) -> str:
+    """Return where somebody goes on: on the page of the inbox that they were on, if there are several."""
+    at = turned(back)
+    if at is None and back != FIRST:
+        return _SENDS_TO.get(move, "/#seen")
+    where = "" if at is None else f"{at}&"
+    return f"/?{where}done={alert.alert_id}"
+
+
+def _is_stale(act: Act, alert: Alert) -> bool:
+    """Tell whether somebody answers an asking that is over."""
+    return act.request not in {None, alert.request}
 
 
 def _said_before(taken: Taken, act: Act) -> bool:

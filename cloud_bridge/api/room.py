@@ -14,21 +14,31 @@ from starlette.concurrency import run_in_threadpool
 from cloud_bridge.access.engine import Engine
 from cloud_bridge.access.guard import Guard
 from cloud_bridge.access.model import Account, Action
+from cloud_bridge.access.oidc import Local
+from cloud_bridge.access.provider import Provider
 from cloud_bridge.access.sight import ByLink, Guarded, Sight
 from cloud_bridge.api.session import COOKIE, Session, Sessions
+from cloud_bridge.api.v1.problem import ApiError, Kind
+from cloud_bridge.api.v1.problem import answer as problem
 from cloud_bridge.console.inbox import Record
 from cloud_bridge.console.language import LANGUAGES, Language, chosen
+from cloud_bridge.console.pages import PEOPLE
 from cloud_bridge.console.people import ROLES, Accounts
+from wire_format.errors import Misconfigured
 
 LANGUAGE_COOKIE: Final = "kiteline_language"
 RENEWS: Final = "renews"
 """A page that renews itself says so in its address: nobody did anything."""
+PROGRAMS: Final = "/api/v1"
+"""Where programs ask; pages are everywhere else."""
 _PAGES: Final = frozenset({"/", "/sign-in", "/audit", "/mine", "/resolved"})
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+_WITH_SCRIPT: Final = f"{_POLICY}; script-src 'self'; connect-src 'self'"
+"""Only where people sign in: there the inbox has a script of our own, which hears of changes."""
 _HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not "no-referrer": with that, browsers send our own forms as from "null".
@@ -40,11 +50,20 @@ _HEADERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """The way in by the hospital's own provider, and whose local account still opens beside it."""
+
+    provider: Provider
+    local: Local
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What the application is built from. `hosts` are the names it may be called by.
 
     With `accounts` people sign in and policies decide; without, whoever has a link sees everything. A wrong
-    sign-in is answered after `wrong_takes_s` at the earliest.
+    sign-in is answered after `wrong_takes_s` at the earliest. `policies` None: those that are installed. The
+    inbox has `people` on a page.
     """
 
     record: Record
@@ -55,6 +74,9 @@ class Page:
     hosts: frozenset[str]
     accounts: Accounts | None = None
     wrong_takes_s: float = 0.5
+    policies: str | None = None
+    people: int = PEOPLE
+    door: Door | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +94,9 @@ class Room:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.sessions = Sessions(page.redeem, page.clock)
-        self._guard = None if page.accounts is None else Guard(Engine(), page.accounts, page.clock)
+        self._guard = (
+            None if page.accounts is None else Guard(Engine(page.policies), page.accounts, page.clock)
+        )
         self._templates = Environment(
             loader=PackageLoader("cloud_bridge.console"), autoescape=True, undefined=StrictUndefined
         )
@@ -82,18 +106,32 @@ class Room:
         host = request.headers.get("host", "")
         answer: Response
         if host not in self.page.hosts:
-            answer = self.message(request, 421, "This page answers under its own address only.")
+            answer = self._foreign(
+                request, Kind.OTHER_HOST, 421, "This page answers under its own address only."
+            )
         elif request.method == "POST" and not _own_form(request, host):
-            answer = self.message(request, 403, "That form came from another page. Nothing was changed.")
+            answer = self._foreign(
+                request, Kind.FOREIGN_FORM, 403, "That form came from another page. Nothing was changed."
+            )
         else:
             answer = await call_next(request)
-        answer.headers.update(_HEADERS)
+        policy = _POLICY if self.page.accounts is None else _WITH_SCRIPT
+        answer.headers.update({**_HEADERS, "Content-Security-Policy": policy})
         return answer
 
-    async def visit(self, request: Request) -> Visit | None:
-        """Return who is in, None if nobody is. Accounts are looked up anew: one may be off by now."""
+    def sight(self, account: Account, token: str) -> Sight:
+        """Return what an account sees by a token of a program. Nothing is opened to it in an emergency."""
+        if self._guard is None:
+            raise Misconfigured("Where people come in by links, programs have no way in: configure accounts.")
+        return Guarded(self._guard, account, {}, token)
+
+    async def visit(self, request: Request, *, acts: bool = True) -> Visit | None:
+        """Return who is in, None if nobody is. Accounts are looked up anew: one may be off by now.
+
+        `acts`: a person asked, so far as the address does not say otherwise.
+        """
         key = request.cookies.get(COOKIE)
-        session = self.sessions.of(key, acts=RENEWS not in request.query_params)
+        session = self.sessions.of(key, acts=acts and RENEWS not in request.query_params)
         if session is None:
             return None
         if self._guard is None or session.account is None:
@@ -136,6 +174,11 @@ class Room:
     def denied(self, request: Request) -> Response:
         """Answer somebody whose account may not do that."""
         return self.message(request, 403, "Your account may not do that. Nothing was changed.")
+
+    def _foreign(self, request: Request, kind: Kind, status: int, sentence: str) -> Response:
+        if request.url.path.startswith(PROGRAMS):
+            return problem(ApiError(kind), self.words(request))
+        return self.message(request, status, sentence)
 
     def message(self, request: Request, status: int, sentence: str) -> Response:
         """Answer with one sentence."""

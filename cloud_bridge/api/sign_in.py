@@ -12,6 +12,9 @@ from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from cloud_bridge.access.model import Role
+from cloud_bridge.access.oidc import Local, NotSignedIn, Why
+from cloud_bridge.api.hospital_sign_in import START
 from cloud_bridge.api.room import Room
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.console.people import Accounts
@@ -23,6 +26,32 @@ WITHIN: Final = dt.timedelta(minutes=5)
 AT_ONCE: Final = 2
 """Passwords that are compared at the same time: each takes 64 MiB of memory."""
 MAX_ADDRESSES: Final = 1000
+REFUSED: Final = {
+    Why.DECLINED: (403, "The hospital's sign-in did not let you in. Try again, or ask those who run it."),
+    Why.STALE: (403, "This sign-in was begun elsewhere, took too long, or was used before. Begin again."),
+    Why.UNTRUSTED: (
+        403,
+        "What the hospital's sign-in answered cannot be trusted. Tell those who look after Kiteline.",
+    ),
+    Why.WEAK: (
+        403,
+        "The hospital's sign-in did not ask for your second factor just now. Sign out there, and in again.",
+    ),
+    Why.UNREACHABLE: (503, "The hospital's sign-in does not answer now. Try again in a few minutes."),
+    Why.UNREGISTERED: (
+        503,
+        "The hospital's sign-in does not accept this page. Tell those who look after Kiteline.",
+    ),
+    Why.UNKNOWN: (
+        403,
+        "The hospital knows you, but no account here is bound to you. Ask your administrator.",
+    ),
+    Why.INACTIVE: (
+        403,
+        "The hospital knows you, but your account here is switched off. Ask your administrator.",
+    ),
+}
+"""What each reason is answered with: a status, and a sentence of the catalogue."""
 
 
 @dataclass(slots=True)
@@ -57,11 +86,14 @@ class SignIn:
         self._accounts = accounts
         self._tries = Tries(room.page.clock)
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._door = room.page.door
+        self._local = Local.EVERYBODY if self._door is None else self._door.local
 
     def register(self, app: FastAPI) -> None:
         """Add the routes."""
         app.get("/sign-in")(self.ask)
-        app.post("/sign-in")(self.enter)
+        if self._local is not Local.NOBODY:
+            app.post("/sign-in")(self.enter)
         app.post("/sign-out")(self.leave)
 
     async def ask(self, request: Request) -> Response:
@@ -104,6 +136,12 @@ class SignIn:
         answer.delete_cookie(COOKIE, path="/")
         return answer
 
+    def refused(self, request: Request, error: NotSignedIn) -> Response:
+        """Show the form to somebody whom the hospital's provider did not bring in, and say why."""
+        status, sentence = REFUSED[error.why]
+        said = self._room.words(request).say(sentence)
+        return self._form(request, status, refused=said, subject=error.subject)
+
     async def _right(self, name: str, password: str, code: str) -> bool:
         if max(len(name), len(password), len(code)) > MAX_WORD or not name.isprintable():
             return False
@@ -111,13 +149,28 @@ class SignIn:
         async with self._turn:
             begun = loop.time()
             found = await run_in_threadpool(self._accounts.sign_in, name, password, code, clock())
+        if found is not None and self._local is Local.ADMINISTRATORS and found.role is not Role.ADMINISTRATOR:
+            found = None
         if found is None:
             # A failure of an account that exists is written down, which takes longer than none to write.
             await asyncio.sleep(max(0.0, begun + self._room.page.wrong_takes_s - loop.time()))
         return found is not None
 
-    def _form(self, request: Request, status: int, *, wrong: bool = False) -> Response:
+    def _form(
+        self, request: Request, status: int, *, wrong: bool = False, refused: str = "", subject: str = ""
+    ) -> Response:
         token = secrets.token_urlsafe(32)
-        answer = self._room.render(request, "sign_in.html", None, status, csrf=token, wrong=wrong)
+        answer = self._room.render(
+            request,
+            "sign_in.html",
+            None,
+            status,
+            csrf=token,
+            wrong=wrong,
+            refused=refused,
+            subject=subject,
+            hospital=None if self._door is None else START,
+            local=self._local.value,
+        )
         answer.set_cookie(FORM_COOKIE, token, httponly=True, samesite="strict", path="/")
         return answer

@@ -25,7 +25,8 @@ class Identifier:
 class CareContext:
     """Who a patient is to the hospital, and who works for them. From the registry, never from a home.
 
-    `language` is BCP 47 ("zh-Hans", "en"); names are not carried: the hospital's system has them.
+    `language` is BCP 47 ("zh-Hans", "en"); names are not carried: the hospital's system has them. Not
+    everybody has a contracted family doctor (at `family_organization`), or a pharmacist.
     """
 
     patient: Identifier
@@ -33,6 +34,28 @@ class CareContext:
     physician: Identifier
     organization: Identifier
     language: str
+    family_doctor: Identifier | None = None
+    family_organization: Identifier | None = None
+    pharmacist: Identifier | None = None
+
+    def of(self, role: CareRole) -> Identifier | None:
+        """Return who has a role for this patient; None if nobody has."""
+        return {
+            CareRole.NURSE: self.nurse,
+            CareRole.PHYSICIAN: self.physician,
+            CareRole.ORGANIZATION: self.organization,
+            CareRole.FAMILY_DOCTOR: self.family_doctor,
+            CareRole.PHARMACIST: self.pharmacist,
+        }[role]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What somebody beside the physician is told, for their information."""
+
+    role: CareRole
+    to: Identifier
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +87,27 @@ class AlertOrder:
     """One alert with the readings it stands on, trigger first, and the sentences for each reader.
 
     Readings that are another patient's by now, or nobody's, are left out: a withdrawn alert may have none.
-    `gateway` is the home's that measured. Of the sentences, None says that this reader is told nothing.
+    `gateway` is the home's that measured; None of somebody whose home has none yet. Of the sentences, None
+    says that this reader is told nothing.
     `asked` is whose work it is now. The patient is told at once, or not before `patient_not_before`.
     """
 
     alert: Alert
     readings: Sequence[ReadingOrder]
     care: CareContext
-    gateway: Gateway
+    gateway: Gateway | None
     reason: str
     work: str | None
     physician_text: str | None
     patient_text: str | None
     asked: CareRole = CareRole.NURSE
     patient_not_before: dt.datetime | None = None
+    copies: Sequence[Copy] = ()
 
     @property
     def owner(self) -> Identifier:
         """Who is asked."""
-        care = self.care
-        of = {CareRole.PHYSICIAN: care.physician, CareRole.ORGANIZATION: care.organization}
-        return of.get(self.asked, care.nurse)
+        return self.care.of(self.asked) or self.care.organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +117,45 @@ class WithdrawnReading:
     measurement_id: UUID
 
 
-Order = ReadingOrder | WithdrawnReading | AlertOrder
+class VisitState(StrEnum):
+    """What is true of a first visit."""
+
+    ASKED = "asked"  # the family doctor's work
+    DONE = "done"  # their system said so
+    GIVEN_BACK = "given_back"  # they refused it: the hospital's nurse is asked
+    WITHDRAWN = "withdrawn"  # the plan is over
+
+
+@dataclass(frozen=True, slots=True)
+class VisitOrder:
+    """The first visit after a discharge, asked of the contracted family doctor, with what they need for it.
+
+    `text` says what is asked; `medications` and `follow_up` are lines in the hospital's own words.
+    """
+
+    visit_id: UUID
+    care: CareContext
+    asked_at: dt.datetime
+    due_at: dt.datetime
+    text: str
+    medications: Sequence[str]
+    follow_up: Sequence[str]
+    care_plan: Identifier | None = None
+    state: VisitState = VisitState.ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderOrder:
+    """A message to the patient, in their language, from `due_at` on and not after `until`."""
+
+    reminder_id: UUID
+    care: CareContext
+    due_at: dt.datetime
+    until: dt.datetime
+    text: str
+
+
+Order = ReadingOrder | WithdrawnReading | AlertOrder | VisitOrder | ReminderOrder
 
 
 class WorkState(StrEnum):
@@ -109,7 +170,7 @@ class WorkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkReport:
-    """The state of one alert's work order as read back, with who said so and when.
+    """The state of one alert's (or first visit's) work order as read back, with who said so and when.
 
     `outcome` is None where the system did not say what came of it; `request` is the asking that it answers,
     None where the system cannot tell: then it is taken to be the newest one.

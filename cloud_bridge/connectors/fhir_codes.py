@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, Final
 
+from cloud_bridge.rules.care import CareRole
 from wire_format.measurement import Absent, Meal, Specimen
 from wire_format.nomenclature import Quantity, Term, Unit
 
@@ -37,8 +38,12 @@ ISSUE: Final = "urn:kiteline:issue"
 TASK: Final = "urn:kiteline:task"
 OUTCOME: Final = "urn:kiteline:outcome"
 PHYSICIAN_COPY: Final = "urn:kiteline:copy"
+COPIES: Final = {
+    role: PHYSICIAN_COPY if role is CareRole.PHYSICIAN else f"{PHYSICIAN_COPY}:{role}" for role in CareRole
+}
 PATIENT_MESSAGE: Final = "urn:kiteline:patient-message"
 ENVELOPE: Final = "urn:kiteline:envelope"
+REMINDER: Final = "urn:kiteline:reminder"
 
 ABSENT_CODES: Final[dict[Absent, str]] = {
     Absent.NOT_A_NUMBER: "not-a-number",
@@ -108,8 +113,9 @@ VITAL_SIGNS: Final[dict[Term, str]] = {
 }
 """Terms that base R4 has a vital signs profile for."""
 
-OUTSIDE_VITAL_SIGNS: Final = frozenset({(Term.BODY_WEIGHT, Unit.JIN)})
-"""Units that the vital signs profile of a term has no place for: such a value goes without that profile."""
+OUTSIDE_VITAL_SIGNS: Final = frozenset({(Term.BODY_WEIGHT, Unit.JIN), (Term.BODY_HEIGHT, Unit.METRE)})
+"""Units that the vital signs profile of a term has no place for (R4's value sets ucum-bodyweight and
+ucum-bodylength, required): such a value goes without that profile."""
 
 
 def coding(system: str, code: str | int, display: str | None = None) -> Resource:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from cloud_bridge.alerts import AlertState
-from cloud_bridge.connectors.base import AlertOrder, Identifier, ReadingOrder
+from cloud_bridge.connectors.base import AlertOrder, Copy, Gateway, Identifier, ReadingOrder
 from cloud_bridge.connectors.fhir_codes import (
     ACT_REASON,
     ENVELOPE,
@@ -31,7 +31,7 @@ from cloud_bridge.connectors.fhir_work import (
     detected_issue,
     new_task,
     patient_message,
-    physician_copy,
+    staff_copy,
 )
 from cloud_bridge.rules.care import CareRole
 from wire_format.identity import derived_id
@@ -89,8 +89,7 @@ def alert_bundle(order: AlertOrder, existing: Sequence[Resource], *, test_data: 
     """
     bundle = Bundle(test_data)
     evidence = [url for one in order.readings if (url := _file(one, bundle)) is not None]
-    gateway = order.gateway
-    author = bundle.create(gateway_key(gateway), phg_device(gateway), _device_url("phg", gateway.system_id))
+    author = None if order.gateway is None else _gateway(order.gateway, bundle)
     patient = reference("Patient", order.care.patient)
     bundle.put(detected_issue(order, patient, author, evidence))
     if order.work is not None:
@@ -99,12 +98,16 @@ def alert_bundle(order: AlertOrder, existing: Sequence[Resource], *, test_data: 
     return bundle.resource()
 
 
+def _gateway(gateway: Gateway, bundle: Bundle) -> str:
+    url = _device_url("phg", gateway.system_id)
+    return bundle.create(gateway_key(gateway), phg_device(gateway), url)
+
+
 def _file(order: ReadingOrder, bundle: Bundle) -> str | None:
     """Add one reading with its devices and its origin; return the reference of the reading itself."""
     m = order.reading.measurement
     device = bundle.create(device_key(m.device), phd_device(m), _device_url("phd", m.device.device_id))
-    gateway_url = _device_url("phg", order.gateway.system_id)
-    gateway = bundle.create(gateway_key(order.gateway), phg_device(order.gateway), gateway_url)
+    gateway = _gateway(order.gateway, bundle)
     stamp = coincident(order, device, gateway)
     stamp_url = None
     if stamp is not None:
@@ -143,12 +146,13 @@ def _provenance(order: ReadingOrder, targets: list[str], gateway: str, device: s
 
 
 def _task(
-    order: AlertOrder, bundle: Bundle, existing: Sequence[Resource], author: str, evidence: list[str]
+    order: AlertOrder, bundle: Bundle, existing: Sequence[Resource], author: str | None, evidence: list[str]
 ) -> None:
     known = [one for one in existing if one["resourceType"] == "Task"]
     if not known:
         patient = reference("Patient", order.care.patient)
-        task = new_task(order, patient, author, _owner(order), evidence)
+        requester = author or reference("Organization", order.care.organization)
+        task = new_task(order, patient, requester, _owner(order), evidence)
         bundle.create(task["identifier"][0], task, derived_id("task", order.alert.alert_id))
         return
     changed = changed_task(order, known[0], _owner(order), evidence)
@@ -157,8 +161,15 @@ def _task(
 
 
 def _owner(order: AlertOrder) -> str:
-    kind = "Organization" if order.asked is CareRole.ORGANIZATION else "Practitioner"
-    return reference(kind, order.owner)
+    return _staff(order.asked, order.owner)
+
+
+def _staff(role: CareRole, who: Identifier) -> str:
+    return reference("Organization" if role is CareRole.ORGANIZATION else "Practitioner", who)
+
+
+def _to_physician(order: AlertOrder, text: str) -> Copy:
+    return Copy(CareRole.PHYSICIAN, order.care.physician, text)
 
 
 def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -> None:
@@ -166,21 +177,26 @@ def _messages(order: AlertOrder, bundle: Bundle, existing: Sequence[Resource]) -
     care = order.care
     patient = reference("Patient", care.patient)
     organization = reference("Organization", care.organization)
-    physician = reference("Practitioner", care.physician)
-    told = (order.physician_text, order.patient_text)
-    made = (
-        physician_copy(order, patient, physician, organization),
-        patient_message(order, patient, organization),
-    )
-    messages = [message for text, message in zip(told, made, strict=True) if text is not None]
-    known = {one["identifier"][0]["system"]: one for one in existing if "payload" in one}
+    copies = [] if order.physician_text is None else [_to_physician(order, order.physician_text)]
+    messages = [
+        staff_copy(order, one, patient, _staff(one.role, one.to), organization)
+        for one in (*copies, *order.copies)
+    ]
+    if order.patient_text is not None:
+        messages.append(patient_message(order, patient, organization))
+    known = {_key(one): one for one in existing if "payload" in one}
     for message in messages:
         key = message["identifier"][0]
-        sent = known.get(key["system"])
+        sent = known.get(_key(message))
         if sent is None:
-            bundle.create(key, message, derived_id("message", key["system"], order.alert.alert_id))
+            bundle.create(key, message, derived_id("message", *_key(message)))
         elif order.alert.state is AlertState.WITHDRAWN and sent["status"] == "active":
             bundle.put({**sent, "status": "revoked"}, version=sent["meta"]["versionId"])
+
+
+def _key(message: Resource) -> tuple[str, str]:
+    own = message["identifier"][0]
+    return own["system"], own["value"]
 
 
 def reference(kind: str, who: Identifier) -> str:

@@ -15,20 +15,23 @@ from cloud_bridge.connectors.base import (
     Connector,
     Order,
     ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
     WithdrawnReading,
     WorkReport,
     WorkState,
 )
 from cloud_bridge.connectors.fhir_codes import (
+    COPIES,
     MEASUREMENT,
     PATIENT_MESSAGE,
-    PHYSICIAN_COPY,
     TASK,
     Resource,
     identifier,
 )
 from cloud_bridge.connectors.fhir_map import alert_bundle, reading_bundle, to_json, token
 from cloud_bridge.connectors.fhir_observations import observation_id
+from cloud_bridge.connectors.fhir_visit import reminder_bundle, visit_bundle
 from cloud_bridge.connectors.fhir_work import outcome_of, request_of
 from cloud_bridge.connectors.http_receiver import WHOLE
 from wire_format.errors import Misconfigured, Rejected, Unreachable
@@ -100,7 +103,10 @@ class FhirR4Connector(Connector):
             if bundle is not None:
                 await self._transact(bundle)
             return
-        await self._deliver_alert(order)
+        if isinstance(order, ReminderOrder):
+            await self._transact(reminder_bundle(order, test_data=self._test_data))
+            return
+        await self._change(order)
 
     async def work_reports(self, alerts: Sequence[UUID]) -> Sequence[WorkReport]:
         """See `Connector`."""
@@ -111,18 +117,31 @@ class FhirR4Connector(Connector):
             reports += [report for task in tasks if (report := _report(task)) is not None]
         return reports
 
-    async def _deliver_alert(self, order: AlertOrder) -> None:
+    async def _change(self, order: AlertOrder | VisitOrder) -> None:
         for _ in range(ATTEMPTS_AT_ONCE):
-            existing = await self._existing(order.alert.alert_id)
+            bundle = await self._bundle(order)
             try:
-                await self._transact(alert_bundle(order, existing, test_data=self._test_data))
+                if bundle is not None:
+                    await self._transact(bundle)
             except _VersionConflictError:
                 continue
             return
         raise Unreachable("The hospital's staff change the same work order right now: it is tried again.")
 
-    async def _existing(self, alert: UUID) -> list[Resource]:
-        messages = [token(identifier(system, str(alert))) for system in (PHYSICIAN_COPY, PATIENT_MESSAGE)]
+    async def _bundle(self, order: AlertOrder | VisitOrder) -> Resource | None:
+        """Return what makes the server's work order say what is so now; None if it does."""
+        if isinstance(order, VisitOrder):
+            known = await self._search("Task", [token(identifier(TASK, str(order.visit_id)))])
+            return visit_bundle(order, known, test_data=self._test_data)
+        existing: Sequence[Resource] = ()
+        # Of a first revision the server has nothing, or the same: each part is created once by condition.
+        if order.alert.revision > 1:
+            existing = await self._existing(order.alert.alert_id, order.alert.lead.finding_id)
+        return alert_bundle(order, existing, test_data=self._test_data)
+
+    async def _existing(self, alert: UUID, episode: UUID) -> list[Resource]:
+        systems = (*COPIES.values(), PATIENT_MESSAGE)
+        messages = [token(identifier(system, str(episode))) for system in systems]
         return [
             *await self._search("Task", [token(identifier(TASK, str(alert)))]),
             *await self._search("CommunicationRequest", messages),

@@ -1,16 +1,15 @@
 """One alert as FHIR work: DetectedIssue, Task for the nurse, copies to physician and patient. Pure."""
 
-import re
 from typing import Any, Final
 
 from cloud_bridge.alerts import AlertState, Outcome, Request
-from cloud_bridge.connectors.base import AlertOrder
+from cloud_bridge.connectors.base import AlertOrder, Copy
 from cloud_bridge.connectors.fhir_codes import (
     ALERT,
+    COPIES,
     ISSUE,
     OUTCOME,
     PATIENT_MESSAGE,
-    PHYSICIAN_COPY,
     RULE,
     SNOMED,
     TASK,
@@ -29,20 +28,22 @@ _ISSUE_STATUS: Final = {
     Standing.DOWNGRADED: "amended",
     Standing.RESOLVED: "final",
 }
+FAMILY_DOCTOR: Final = concept(coding(SNOMED, "62247001", "Family medicine specialist"))
 _PERFORMERS: Final = {
     CareRole.NURSE: concept(coding(SNOMED, "106292003", "Professional nurse")),
     CareRole.PHYSICIAN: concept(coding(SNOMED, "309343006", "Physician")),
     CareRole.ORGANIZATION: {"text": "organization"},
+    CareRole.FAMILY_DOCTOR: FAMILY_DOCTOR,
+    CareRole.PHARMACIST: concept(coding(SNOMED, "46255001", "Pharmacist")),
 }
-_REQUEST: Final = re.compile(r"(\d{1,6})\.(\d{1,6})")
 _NOT_BEGUN: Final = frozenset({"draft", "requested", "received", "ready"})
 _TAKEN: Final = frozenset({"accepted", "on-hold"})
 _ENDED: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 
 
-def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list[str]) -> Resource:
+def detected_issue(order: AlertOrder, patient: str, gateway: str | None, evidence: list[str]) -> Resource:
     """Return what was found, with every reading that it stands on."""
-    alert, finding = order.alert, order.alert.finding
+    alert, finding = order.alert, order.alert.told
     withdrawn, over = alert.state is AlertState.WITHDRAWN, finding.standing is Standing.RESOLVED
     return {
         "resourceType": "DetectedIssue",
@@ -53,7 +54,7 @@ def detected_issue(order: AlertOrder, patient: str, gateway: str, evidence: list
         "severity": "moderate" if finding.severity is Severity.ROUTINE else "high",
         "patient": {"reference": patient},
         "identifiedDateTime": alert.raised_at.isoformat(),
-        "author": {"reference": gateway},
+        **({} if gateway is None else {"author": {"reference": gateway}}),
         "detail": order.reason,
         **_stood_on(evidence),
     }
@@ -65,7 +66,7 @@ def _stood_on(evidence: list[str]) -> Resource:
     return {"implicated": readings, "evidence": [{"detail": readings}]} if readings else {}
 
 
-def new_task(order: AlertOrder, patient: str, gateway: str, owner: str, evidence: list[str]) -> Resource:
+def new_task(order: AlertOrder, patient: str, requester: str, owner: str, evidence: list[str]) -> Resource:
     """Return the work order as it is first sent."""
     alert = order.alert
     issue = {"reference": f"urn:uuid:{alert.alert_id}"}
@@ -80,7 +81,7 @@ def new_task(order: AlertOrder, patient: str, gateway: str, owner: str, evidence
         "reasonReference": issue,
         "for": {"reference": patient},
         "authoredOn": alert.raised_at.isoformat(),
-        "requester": {"reference": gateway},
+        "requester": {"reference": requester},
         **_asked(order, owner),
         **_ours(order, evidence),
         **({} if alert.outcome is None else {"output": [_said(alert.outcome)]}),
@@ -130,8 +131,7 @@ def request_of(task: Resource) -> Request:
     """Return which asking a work order is: the first one says nothing of it."""
     for one in task.get("input", []):
         if one.get("type", {}).get("text") == "request":
-            found = _REQUEST.fullmatch(str(one.get("valueString")))
-            return Request() if found is None else Request(int(found[1]), int(found[2]))
+            return Request.parse(str(one.get("valueString"))) or Request()
     return Request()
 
 
@@ -150,12 +150,12 @@ def _words(output: Resource) -> list[Any]:
 
 def _ours(order: AlertOrder, evidence: list[str]) -> Resource:
     alert = order.alert
-    over = alert.finding.standing is Standing.RESOLVED
-    gone = alert.state is AlertState.WITHDRAWN and not over
-    standing = "withdrawn" if gone else alert.finding.standing.value
+    told = alert.told.standing
+    gone = alert.state is AlertState.WITHDRAWN and told is not Standing.RESOLVED
+    standing = "withdrawn" if gone else told.value
     read = [{"type": {"text": "reading"}, "valueReference": {"reference": to}} for to in evidence]
-    number = "{}.{}".format(*alert.request)
-    request = [{"type": {"text": "request"}, "valueString": number}] if alert.request != Request() else []
+    number = {"type": {"text": "request"}, "valueString": str(alert.request)}
+    request = [number] if alert.request != Request() else []
     return {
         "priority": PRIORITIES[alert.urgency],
         "businessStatus": {"text": standing},
@@ -202,10 +202,13 @@ def _next_status(state: AlertState, status: str) -> str:
             return status
 
 
-def physician_copy(order: AlertOrder, patient: str, physician: str, organization: str) -> Resource:
-    """Return the copy that the physician is given, to judge the treatment."""
-    made = _communication(order, PHYSICIAN_COPY, "alert", order.physician_text or "", patient, organization)
-    return made | {"priority": "routine", "recipient": [{"reference": physician}]}
+def staff_copy(order: AlertOrder, copy: Copy, patient: str, recipient: str, organization: str) -> Resource:
+    """Return the copy that a role is given: the physician, to judge the treatment, and others.
+
+    There is one for each episode that leads.
+    """
+    made = _communication(order, COPIES[copy.role], "alert", copy.text, patient, organization)
+    return made | {"priority": "routine", "recipient": [{"reference": recipient}]}
 
 
 def patient_message(order: AlertOrder, patient: str, organization: str) -> Resource:
@@ -232,7 +235,7 @@ def _communication(  # noqa: PLR0913, PLR0917 - a message has these parts
     kinds = "http://terminology.hl7.org/CodeSystem/communication-category"
     return {
         "resourceType": "CommunicationRequest",
-        "identifier": [identifier(system, str(alert.alert_id))],
+        "identifier": [identifier(system, str(alert.lead.finding_id))],
         "groupIdentifier": identifier(ALERT, str(alert.alert_id)),
         "status": "revoked" if alert.state is AlertState.WITHDRAWN else "active",
         "category": [concept(coding(kinds, category))],

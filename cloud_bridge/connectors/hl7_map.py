@@ -99,11 +99,11 @@ def alert_message(order: AlertOrder, routing: Routing, now: dt.datetime) -> Mess
     """Return one state of an alert."""
     alert = order.alert
     phase, state, inactivation = _facets(alert)
-    priority = _PRIORITIES[alert.finding.severity]
+    priority = _PRIORITIES[alert.told.severity]
     said = order.reason if order.work is None else f"{order.reason}. {order.work}"
     values = [
         (_ALARM, escaped(said), f"A~{priority}~SP"),
-        (_SOURCE, escaped(alert.finding.rule), ""),
+        (_SOURCE, escaped(alert.told.rule), ""),
         (_PHASE, phase, ""),
         (_STATE, state, ""),
         (_INACTIVATION, inactivation, ""),
@@ -174,7 +174,9 @@ def _patient(care: CareContext) -> str:
     return segment("PID", {3: f"{escaped(care.patient.value)}^^^{assigner}^PI", 5: "^^^^^^U"})
 
 
-def _ours(what: UUID, gateway: Gateway) -> str:
+def _ours(what: UUID, gateway: Gateway | None) -> str:
+    if gateway is None:
+        return composed(str(what), "KITELINE")
     return composed(str(what), "KITELINE", gateway.system_id.upper(), "EUI-64")
 
 

@@ -5,6 +5,7 @@ tilde between repetitions, a backslash to escape; CR ends a segment.
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,12 +19,26 @@ _ESCAPES: Final = {
     "\n": "\\X0A\\",
 }
 _TABLE: Final = str.maketrans(_ESCAPES)
+_CHARACTERS: Final = {sequence: character for character, sequence in _ESCAPES.items()}
+_ESCAPED: Final = re.compile(r"\\(?:X((?:[0-9A-Fa-f]{2})+)|[A-Z][^\\]*)\\")
 DELIMITERS: Final = "^~\\&"
 
 
 def escaped(text: str) -> str:
     """Return text as the content of a field."""
     return text.translate(_TABLE)
+
+
+def unescaped(text: str) -> str:
+    """Return a field's content as text; a sequence that is not known (a font, a colour) stays as it is."""
+    return _ESCAPED.sub(_character, text)
+
+
+def _character(found: re.Match[str]) -> str:
+    known = _CHARACTERS.get(found[0])
+    if known is not None or found[1] is None:
+        return found[0] if known is None else known
+    return bytes.fromhex(found[1]).decode("latin-1")
 
 
 def composed(*components: str) -> str:

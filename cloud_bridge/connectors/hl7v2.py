@@ -1,7 +1,8 @@
 """HL7 v2 over MLLP: one message at a time, each answered by an acknowledgement with its own control id.
 
-Framing and parsing are `hl7`'s. An acknowledgement that names another message is not ours: the connection is
-given up and the message is sent again, under the same control id.
+Parsing and the connection are `hl7`'s. What stands between blocks is passed over. An acknowledgement that
+names another message is not ours: the connection is given up and the message is sent again, under the same
+control id.
 """
 
 import asyncio
@@ -12,20 +13,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hl7 import HL7Exception
-from hl7.mllp import InvalidBlockError, open_hl7_connection
+from hl7 import HL7Exception, parse
+from hl7.mllp import open_hl7_connection
 
 from cloud_bridge.connectors.base import (
     AlertOrder,
     Connector,
     Order,
     ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
     WithdrawnReading,
 )
 from cloud_bridge.connectors.hl7_map import Message, Routing, alert_message, reading_messages, withdrawal
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 LONGEST_ANSWER: Final = 64 * 1024
+_START: Final = b"\x0b"
+_END: Final = b"\x1c\r"
+_NO_ANSWER: Final = (OSError, EOFError, TimeoutError, ValueError, HL7Exception, asyncio.LimitOverrunError)
 _ACCEPTED: Final = frozenset({"AA", "CA"})
 _IN_ERROR: Final = frozenset({"AE", "CE"})
 _REFUSED: Final = frozenset({"AR", "CR"})
@@ -76,6 +82,8 @@ class Hl7V2Connector(Connector):
                 messages = [alert_message(order, self._routing, now)]
             case WithdrawnReading():
                 messages = [withdrawal(order.measurement_id, 0, self._routing, now)]
+            case VisitOrder() | ReminderOrder():
+                messages = []  # IHE PCD-01 and PCD-04 have no message for either
         async with self._one:
             for message in messages:
                 await self._send(message)
@@ -84,7 +92,7 @@ class Hl7V2Connector(Connector):
         try:
             async with asyncio.timeout(self._peer.timeout_s):
                 answer = await self._exchange(message)
-        except (OSError, EOFError, TimeoutError, ValueError, HL7Exception, InvalidBlockError) as error:
+        except _NO_ANSWER as error:
             await self._hang_up()
             raise Unreachable(
                 f"The HL7 receiver {self._peer.host}:{self._peer.port} does not answer as it should "
@@ -104,7 +112,11 @@ class Hl7V2Connector(Connector):
         reader, writer = self._streams
         writer.writeblock(message.text.encode())
         await writer.drain()
-        return await reader.readmessage()
+        # What stands outside of a block means nothing, and a block that begins anew was given up (MLLP).
+        _, begun, block = (await reader.readuntil(_END)).removesuffix(_END).rpartition(_START)
+        if not begun:
+            raise ValueError("no start of a block")
+        return parse(block.decode())
 
     async def _judge(self, message: Message, answer: Any) -> None:  # noqa: ANN401 - as above
         code, control_id = _field(answer, 1), _field(answer, 2)

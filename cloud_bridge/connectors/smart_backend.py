@@ -8,7 +8,7 @@ import asyncio
 import datetime as dt
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import httpx
@@ -29,14 +29,22 @@ def _utc_now() -> dt.datetime:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who we are to the authorization server. `key` is private, in PEM; `key_id` names its public half."""
+    """Who we are to the authorization server. `key` is private, in PEM; `key_id` names its public half.
+
+    `where` is the key's place in the configuration, for whoever must correct it.
+    """
 
     token_url: str
     client_id: str
     key: str
     key_id: str
-    algorithm: Literal["ES384", "RS384"]
+    algorithm: Literal["ES256", "ES384", "RS256", "RS384"]
     scope: str
+    where: str = "fhir.oauth.key_file"
+
+    def for_(self, token_url: str) -> "Client":
+        """Return the same client at another address, as a provider names it."""
+        return replace(self, token_url=token_url)
 
     def assertion(self, now: dt.datetime) -> str:
         """Return a signed statement of who asks; each is good once (`jti`)."""
@@ -54,7 +62,7 @@ class Client:
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
             # AttributeError: PyJWT asks a public key to sign.
             raise Misconfigured(
-                f"fhir.oauth.key_file is no private key for {self.algorithm}: make one, and register its "
+                f"{self.where} is no private key for {self.algorithm}: make one, and register its "
                 "public half with the hospital."
             ) from error
 

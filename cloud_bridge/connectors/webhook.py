@@ -9,6 +9,8 @@ from cloud_bridge.connectors.base import (
     AlertOrder,
     Order,
     ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
     WithdrawnReading,
 )
 from cloud_bridge.connectors.http_receiver import HttpConnector
@@ -18,6 +20,8 @@ from cloud_bridge.connectors.webhook_map import (
     alert_event,
     message_events,
     reading_event,
+    reminder_event,
+    visit_event,
     withdrawn_event,
 )
 from cloud_bridge.connectors.webhook_signature import DELIVERY_HEADER, HEADER, sign
@@ -54,6 +58,10 @@ class WebhookConnector(HttpConnector):
             case AlertOrder():
                 told = [alert_event(order)] if Sends.ALERTS in self._sends else []
                 return [*told, *(message_events(order) if Sends.MESSAGES in self._sends else [])]
+            case VisitOrder():
+                return [visit_event(order)] if Sends.ALERTS in self._sends else []
+            case ReminderOrder():
+                return [reminder_event(order)] if Sends.MESSAGES in self._sends else []
             case _ if Sends.READINGS not in self._sends:
                 return []
             case ReadingOrder():

@@ -4,13 +4,23 @@ Values are text in the device's own digits, with UCUM units. The id of an event 
 receiver that knows it has the event already.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from cloud_bridge.alerts import AlertState
-from cloud_bridge.connectors.base import AlertOrder, CareContext, Identifier, ReadingOrder
+from cloud_bridge.connectors.base import (
+    AlertOrder,
+    CareContext,
+    Identifier,
+    ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
+)
 from cloud_bridge.connectors.fhir_observations import is_patient_data
 from wire_format.identity import derived_id
 
@@ -66,7 +76,7 @@ def withdrawn_event(reading: UUID) -> Event:
 
 def alert_event(order: AlertOrder) -> Event:
     """Return what tells of one state of an alert, to whoever works it."""
-    alert, finding = order.alert, order.alert.finding
+    alert, finding = order.alert, order.alert.told
     body = {
         **_about(order),
         "rule": finding.rule,
@@ -88,13 +98,14 @@ def alert_event(order: AlertOrder) -> Event:
 
 
 def message_events(order: AlertOrder) -> list[Event]:
-    """Return the messages of an alert, each told once: a later revision has the same ids.
+    """Return the messages of an alert, once of each episode that leads: a later revision has the same ids.
 
     What was withdrawn is taken back; a gateway that has sent it already does nothing.
     """
     care, revoked = order.care, order.alert.state is AlertState.WITHDRAWN
     readers = [
         ("physician", care.physician, None, order.physician_text),
+        *((copy.role.value, copy.to, None, copy.text) for copy in order.copies),
         ("patient", care.patient, care.language, order.patient_text),
     ]
     return [
@@ -102,6 +113,47 @@ def message_events(order: AlertOrder) -> list[Event]:
         for role, to, language, text in readers
         if text is not None
     ]
+
+
+def visit_event(order: VisitOrder) -> Event:
+    """Return what asks a family doctor for a first visit."""
+    doctor = order.care.family_doctor or order.care.family_organization
+    body = {
+        "visit": str(order.visit_id),
+        "patient": _who(order.care.patient),
+        "asked": "family_doctor",
+        "to": None if doctor is None else _who(doctor),
+        "from": _who(order.care.organization),
+        "asked_at": order.asked_at.isoformat(),
+        "due_at": order.due_at.isoformat(),
+        "state": order.state.value,
+        "text": order.text,
+        "medications": list(order.medications),
+        "follow_up": list(order.follow_up),
+    }
+    return _event("visit", (order.visit_id, content_digest(body)), body)
+
+
+def reminder_event(order: ReminderOrder) -> Event:
+    """Return one reminder to a patient, as the message that it is."""
+    body = {
+        "patient": _who(order.care.patient),
+        "message": str(order.reminder_id),
+        "role": "patient",
+        "to": _who(order.care.patient),
+        "from": _who(order.care.organization),
+        "language": order.care.language,
+        "text": order.text,
+        "not_before": order.due_at.isoformat(),
+        "not_after": order.until.isoformat(),
+        "revoked": False,
+    }
+    return _event("message", (order.reminder_id,), body)
+
+
+def content_digest(body: Mapping[str, Any]) -> str:
+    """Return what changes whenever an event says something else."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _message(  # noqa: PLR0913, PLR0917 - a message has its parts
@@ -114,7 +166,7 @@ def _message(  # noqa: PLR0913, PLR0917 - a message has its parts
     *,
     revoked: bool,
 ) -> Event:
-    message = derived_id("message_to", order.alert.alert_id, role)
+    message = derived_id("message_to", order.alert.lead.finding_id, role)
     body = {
         **_about(order),
         "message": str(message),

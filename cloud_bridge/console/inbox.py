@@ -1,7 +1,7 @@
 """The inbox as a queue of people: what the page says of each of them. Pure; times and words come in."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -10,9 +10,11 @@ from cloud_bridge.access.consent import DATA_OF
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.access.sight import Sight
 from cloud_bridge.alerts import Act, Alert, AlertState
+from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
-from cloud_bridge.console.life import SEVERITIES, PastRecord, Steps, steps
+from cloud_bridge.console.life import SEVERITIES, STATES, PastRecord, Steps, repeats, steps
+from cloud_bridge.console.pages import PEOPLE, Pages, Turned, page
 from cloud_bridge.console.people import KINDS
 from cloud_bridge.duty import Duty
 from cloud_bridge.orders import reason_line
@@ -22,7 +24,7 @@ from cloud_bridge.rules.parameters import PressureLimit
 from cloud_bridge.rules.programme import rules_of
 from cloud_bridge.rules.refusals import Refusal, refusal
 from cloud_bridge.silence_cause import Cause
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, Place, Taken
 from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
@@ -49,22 +51,28 @@ _QUANTITIES: Final = {
     Quantity.BODY_COMPOSITION: "body composition",
     Quantity.BODY_TEMPERATURE: "temperature",
     Quantity.PULSE_OXIMETRY: "oxygen saturation",
+    Quantity.CONTINUOUS_GLUCOSE: "glucose",
+    Quantity.PULSE_RATE: "pulse",
 }
 
 
 class Record(PastRecord, Protocol):
     """What the page asks of the store."""
 
-    def open_alerts(self) -> Sequence[Alert]:
-        """Return open and acknowledged items, the most urgent first."""
+    def queue(self) -> Sequence[Place]:
+        """Return who is in the queue: one row a person."""
+        ...
+
+    def live_of(self, subjects: Collection[str]) -> Sequence[Alert]:
+        """Return the items in the queue of some people."""
         ...
 
     def alert(self, alert_id: UUID) -> Alert | None:
         """Return one alert."""
         ...
 
-    def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> Sequence[Reading]:
-        """Return a patient's readings (None: of every quantity) by time of measuring."""
+    def files(self, patients: Sequence[str], since: dt.datetime) -> Mapping[str, File]:
+        """Return of some patients who they are, their readings by time of measuring, and what is agreed."""
         ...
 
     @property
@@ -88,10 +96,6 @@ class Record(PastRecord, Protocol):
         """Let it be delivered again; `Rejected` if there is no such dead letter."""
         ...
 
-    def settings(self, patient: str) -> Settings:
-        """Return what is agreed for a patient."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -103,6 +107,7 @@ class Item:
     standing: str
     late: bool
     reason: str
+    repeats: tuple[str, ...]
     since: str
     due: str
     overdue: bool
@@ -150,35 +155,68 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """The whole page. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason alone.
+    """One page of the queue. `letters` are the oldest of `undelivered`; `emergency` was opened by a reason.
 
-    `off_duty` says until when nobody is on duty, None while somebody is.
+    `waiting` and `seen` are the cards of this page; `waiting_count` and `seen_count` are of all pages.
+    `off_duty` says until when nobody is on duty, None while somebody is. `done` says what became of the item
+    that was just moved, if it is no longer on this page.
     """
 
     waiting: tuple[Card, ...]
     seen: tuple[Card, ...]
+    waiting_count: int
+    seen_count: int
+    pages: Pages
     emergency: tuple[Card, ...]
     may_open: bool
     undelivered: int
     letters: tuple[Letter, ...]
     off_duty: str | None = None
+    done: "Done | None" = None
 
 
-def inbox(record: Record, words: Language, zone: dt.tzinfo, now: dt.datetime, sight: Sight) -> Inbox:
-    """Return the page as `sight` shows it: people who wait first, the most urgent of them on top."""
-    people: dict[str, list[Alert]] = {}
-    for alert in record.open_alerts():
-        people.setdefault(alert.finding.subject, []).append(alert)
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was just moved, in words; the item has a page of its own."""
+
+    alert_id: UUID
+    said: str
+
+
+def inbox(  # noqa: PLR0913, PLR0917 - what a page depends on
+    record: Record,
+    words: Language,
+    zone: dt.tzinfo,
+    now: dt.datetime,
+    sight: Sight,
+    at: Turned | None = None,
+    moved: UUID | None = None,
+    size: int = PEOPLE,
+) -> Inbox:
+    """Return a page as `sight` shows it: people who wait first, the most urgent of them on top.
+
+    All people are counted whom `sight` may show; only those on the page are read, and on record as read.
+    """
     desk = _Desk(record, words, zone, now, sight)
-    ranked = sorted(people.items(), key=lambda entry: _urgency(entry[1]))
-    cards = [desk.card(subject, alerts) for subject, alerts in ranked if desk.shows(subject)]
+    queue = desk.visible(record.queue())
+    turned = page(queue, at, size)
     opened = [one for one in sight.opened if sight.sees(Action.READ, one, DataType.ALERTS)]
+    people: dict[str, list[Alert]] = {one.subject: [] for one in turned.people}
+    for alert in record.live_of([*people, *opened]):
+        people.setdefault(alert.finding.subject, []).append(alert)
+    shown = [one.subject for one in turned.people if people[one.subject] and desk.shows(one.subject)]
+    files = desk.files([*shown, *opened])
+    cards = [desk.card(one, people[one], files.get(one)) for one in shown]
     dead = record.dead_letters() if sight.may(Action.RETRY_DELIVERY) else ()
     return Inbox(
-        emergency=tuple(desk.card(one, people.get(one, [])) for one in opened),
+        emergency=tuple(desk.card(one, people.get(one, []), files[one]) for one in opened),
         may_open=sight.may(Action.BREAK_GLASS, ""),
         waiting=tuple(c for c in cards if c.open),
         seen=tuple(c for c in cards if not c.open),
+        waiting_count=sum(not one.seen for one in queue),
+        seen_count=sum(one.seen for one in queue),
+        pages=turned,
+        done=desk.done(moved, shown),
         undelivered=len(dead),
         letters=tuple(desk.letter(one) for one in dead[:MAX_LETTERS]),
         off_duty=None if record.duty.on(now) else words.moment(record.duty.opens(now), zone),
@@ -200,30 +238,57 @@ class _Desk:
     now: dt.datetime
     sight: Sight
 
+    def visible(self, queue: Sequence[Place]) -> list[Place]:
+        """Return whose items are in the queue; what was opened in an emergency stands apart."""
+        patients = [
+            one.subject
+            for one in queue
+            if not one.subject.startswith(HOME) and one.subject not in self.sight.opened
+        ]
+        mine = self.sight.among(Action.READ, patients, DataType.ALERTS)
+        homes = any(one.subject.startswith(HOME) for one in queue) and self.sight.may(Action.TRIAGE)
+        return [one for one in queue if one.subject in mine or (homes and one.subject.startswith(HOME))]
+
     def shows(self, subject: str) -> bool:
-        """Tell whether somebody's items are in the queue; what was opened in an emergency stands apart."""
+        """Tell whether somebody's card is shown; that it is, is on record."""
         if subject.startswith(HOME):
             return self.sight.sees(Action.TRIAGE)
-        return subject not in self.sight.opened and self.sight.sees(Action.READ, subject, DataType.ALERTS)
+        return self.sight.sees(Action.READ, subject, DataType.ALERTS)
 
-    def card(self, subject: str, alerts: Sequence[Alert]) -> Card:
-        """Return one person's card, open items first."""
+    def done(self, moved: UUID | None, shown: Collection[str]) -> Done | None:
+        """Return what became of an item whose card is not on the page any more."""
+        alert = None if moved is None else self.record.alert(moved)
+        if alert is None or alert.finding.subject in shown or not self.shows(alert.finding.subject):
+            return None
+        title = self.title(alert.finding.subject, self.record.known_as(alert.finding.subject))
+        state = self.words.say(STATES[alert.state])
+        return Done(alert.alert_id, self.words.say("{title}: {state}.", title=title, state=state))
+
+    def files(self, subjects: Sequence[str]) -> Mapping[str, File]:
+        """Return what cards show of those who are patients, read at once."""
+        patients = [one for one in subjects if not one.startswith(HOME)]
+        return self.record.files(patients, self.now - dt.timedelta(days=DAYS))
+
+    def title(self, subject: str, known: Identifier | None) -> str:
+        """Return how somebody is called on the page."""
+        if subject.startswith(HOME):
+            return self.words.say("Someone in home {home}", home=subject.removeprefix(HOME))
+        return self.words.say("Patient {number}", number=known.value if known else subject)
+
+    def card(self, subject: str, alerts: Sequence[Alert], file: File | None) -> Card:
+        """Return one person's card, open items first; of a home there is no `file`, as nobody is known."""
         ordered = sorted(alerts, key=lambda a: _urgency([a]))
         still_open = any(a.state is AlertState.OPEN for a in alerts)
-        if subject.startswith(HOME):
+        title = self.title(subject, None if file is None else file.known_as)
+        if file is None:
             items = tuple(self._item(a) for a in ordered)
-            title = self.words.say("Someone in home {home}", home=subject.removeprefix(HOME))
             return Card(subject, title, self.words.say("Who was it?"), items, still_open, None, (), acts=True)
-        known = self.record.known_as(subject)
-        title = self.words.say("Patient {number}", number=known.value if known else subject)
-        since = self.now - dt.timedelta(days=DAYS)
-        everything = self.record.history(subject, None, since)
-        shown = self._shown(subject, everything)
-        readings = [r for r in everything if DATA_OF[r.measurement.quantity] in shown]
+        shown = self._shown(subject, file.readings)
+        readings = [r for r in file.readings if DATA_OF[r.measurement.quantity] in shown]
         told = {r.id for r in readings}
         items = tuple(self._item(a, withheld=not self._tells(a, shown, told)) for a in ordered)
         pressures = [r for r in readings if r.measurement.quantity is Quantity.BLOOD_PRESSURE]
-        targets = _targets(self.record.settings(subject))
+        targets = _targets(file.settings)
         acts = self.sight.may(Action.ACKNOWLEDGE, subject, DataType.ALERTS)
         hidden = tuple(self.words.say(KINDS[k]) for k in dict.fromkeys(DATA_OF.values()) if k not in shown)
         drawn = chart(pressures, targets, self.now, self.zone) if pressures else None
@@ -242,7 +307,7 @@ class _Desk:
     @staticmethod
     def _tells(alert: Alert, shown: frozenset[DataType], told: set[UUID]) -> bool:
         """Tell whether a reason may be said: its values are of readings, and some kinds are not shown."""
-        return shown >= set(DATA_OF.values()) or set(alert.finding.evidence) <= told
+        return shown >= set(DATA_OF.values()) or set(alert.told.evidence) <= told
 
     def letter(self, dead: DeadLetter) -> Letter:
         """Return a dead letter in words."""
@@ -252,7 +317,7 @@ class _Desk:
         return Letter(dead.key, what, dead.last_error)
 
     def _item(self, alert: Alert, *, withheld: bool = False) -> Item:
-        words, finding = self.words, alert.finding
+        words, finding = self.words, alert.told
         seen_at = None if alert.acknowledged_at is None else words.moment(alert.acknowledged_at, self.zone)
         return Item(
             alert_id=alert.alert_id,
@@ -263,6 +328,7 @@ class _Desk:
             reason=words.say("Why is not shown: no consent for it.")
             if withheld
             else reason_line(alert, words.tag, self.record.cause_of(finding)),
+            repeats=() if withheld else repeats(alert, words, self.zone),
             since=words.moment(finding.since, self.zone),
             due=words.moment(alert.due_at, self.zone),
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,

@@ -1,7 +1,7 @@
 """The life of an item in words: what may be done with it, who has it, and all that happened. Pure."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -12,9 +12,9 @@ from cloud_bridge.alerts import GIVEN_BACK, LIVE, OUTCOMES, Alert, AlertState, O
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.language import Language
 from cloud_bridge.orders import reason_line
-from cloud_bridge.rules.base import HOME, Severity
+from cloud_bridge.rules.base import GATEWAY, HOME, Severity
 from cloud_bridge.rules.care import CareRole
-from cloud_bridge.rules.programme import care_of
+from cloud_bridge.rules.programme import care_of, say
 from cloud_bridge.store.base import LifeEvent
 
 SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
@@ -32,11 +32,14 @@ STATES: Final = {
     AlertState.IN_PROGRESS: "being worked on",
     AlertState.RESOLVED: "resolved",
     AlertState.WITHDRAWN: "withdrawn",
+    AlertState.FOLDED: "part of another item",
 }
 ASKED: Final = {
     CareRole.NURSE: "nurse",
     CareRole.PHYSICIAN: "physician",
     CareRole.ORGANIZATION: "whoever is in charge of the ward",
+    CareRole.FAMILY_DOCTOR: "family doctor",
+    CareRole.PHARMACIST: "pharmacist",
 }
 HAPPENED: Final = {
     "raised": "Raised",
@@ -47,6 +50,11 @@ HAPPENED: Final = {
     "over": "It is over",
     "withdrawn": "Withdrawn: late data undid it",
     "reopened": "Opened again",
+    "repeated": "One more episode came in",
+    "asked_again": "One more episode came in; asked again",
+    "unfolded": "An episode was taken out: late data undid it",
+    "folded": "Told by the open item of the same problem",
+    "released": "An item of its own: the one that told of it was withdrawn",
     "acknowledged": "Seen",
     "in_progress": "Being worked on",
     "resolved": "Resolved",
@@ -77,15 +85,23 @@ class PastRecord(Protocol):
         """Return who a patient is to the hospital."""
         ...
 
+    def owners(self, readings: Collection[UUID]) -> set[str | None]:
+        """Return whose some readings are now; None stands for nobody, or for what is not there."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What a card offers of an item: which buttons, and in which words who has it now."""
+    """What a card offers of an item: which buttons, and in which words who has it now.
+
+    `request` is the asking that it shows: a form answers that one and no later one.
+    """
 
     acknowledge: bool
     begin: bool
     outcomes: tuple[tuple[str, str], ...]
     next_role: str | None
+    request: str
     asked: str | None
     works: str | None
 
@@ -109,6 +125,7 @@ class Past:
     level: str
     severity: str
     reason: str
+    repeats: tuple[str, ...]
     outcome: str
     lines: tuple[Happened, ...]
     steps: Steps | None = None
@@ -126,10 +143,22 @@ def steps(alert: Alert, words: Language, zone: dt.tzinfo) -> Steps:
         begin=alert.state in {AlertState.OPEN, AlertState.ACKNOWLEDGED},
         outcomes=tuple((o.value, words.say(OUTCOME_WORDS[o])) for o in OUTCOMES[alert.finding.queue]),
         next_role=None if further is None else words.say(ASKED[further]),
+        request=str(alert.request),
         asked=asked if alert.escalation else None,
         works=words.say("{name} works on it, since {when}.", name=alert.moved_by, when=when)
         if begun
         else None,
+    )
+
+
+def repeats(alert: Alert, words: Language, zone: dt.tzinfo) -> tuple[str, ...]:
+    """Return the episodes that an item tells of beside the one it speaks of first, the newest on top."""
+    others = [one.finding for one in reversed(alert.episodes) if one.finding is not alert.lead]
+    return tuple(
+        words.say(
+            "{when}: {reason}", when=words.moment(one.since, zone), reason=say(one, words.tag, "reason")
+        )
+        for one in others
     )
 
 
@@ -152,6 +181,16 @@ def first_one(alert: Alert, words: Language, zone: dt.tzinfo) -> str:
         name=alert.moved_by,
         when=when,
         state=state,
+    )
+
+
+def asked_anew(alert: Alert, words: Language) -> str:
+    """Return what somebody is told who answered an asking that is over."""
+    role = words.say(ASKED[care_of(alert.finding).role(alert.escalation)])
+    return words.say(
+        "Nothing was changed: since this page was opened something happened, and the item asks anew "
+        "({role}). Look at it again first.",
+        role=role,
     )
 
 
@@ -183,14 +222,19 @@ def shows(sight: Sight, subject: str) -> bool:
 def item(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, alert: Alert) -> Past:
     """Return one item with its history, as `sight` shows it."""
     subject = alert.finding.subject
+    owners = record.owners(alert.told.evidence)
     if subject.startswith(HOME):
-        title, tells = words.say("Someone in home {home}", home=subject.removeprefix(HOME)), True
+        title = words.say("Someone in home {home}", home=subject.removeprefix(HOME))
+        tells = owners <= {None}
     else:
         known = record.known_as(subject)
         title = words.say("Patient {number}", number=known.value if known else subject)
         # A reason quotes values: it is told to those who may read all kinds, that they did is on record.
-        tells = all(sight.may(Action.READ, subject, kind) for kind in _ALL_KINDS) and all(
-            sight.sees(Action.READ, subject, kind) for kind in _ALL_KINDS
+        own = subject.startswith(GATEWAY) or owners <= {subject}
+        tells = (
+            own
+            and all(sight.may(Action.READ, subject, kind) for kind in _ALL_KINDS)
+            and all(sight.sees(Action.READ, subject, kind) for kind in _ALL_KINDS)
         )
     return Past(
         alert_id=alert.alert_id,
@@ -199,6 +243,7 @@ def item(record: PastRecord, words: Language, zone: dt.tzinfo, sight: Sight, ale
         level=alert.urgency.value,
         severity=words.say(SEVERITIES[alert.urgency]),
         reason=reason_line(alert, words.tag) if tells else words.say("Why is not shown: no consent for it."),
+        repeats=repeats(alert, words, zone) if tells else (),
         outcome=outcome_of(alert, words),
         lines=tuple(_line(event, words, zone) for event in record.events(alert.alert_id)),
         steps=steps(alert, words, zone) if alert.state in LIVE and _acts(sight, subject) else None,

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cloud_bridge.access.audit import DESTINATION, Entry, review_of
+from cloud_bridge.access.audit import DESTINATION, SOURCE, Entry, review_of
 from cloud_bridge.access.consent import ORGANIZATION, Consent
 from cloud_bridge.access.guard import AccessStore
 from cloud_bridge.access.model import Account, Action, DataType, Role
+from cloud_bridge.access.oidc import Identity
 from cloud_bridge.console.language import Language
 
 ROLES: Final = {
@@ -44,6 +45,8 @@ ACTIONS: Final = {
     Action.SEE_DEVICES: "looked at devices",
     Action.RETRY_DELIVERY: "delivered again",
     Action.MANAGE_ACCOUNTS: "managed accounts",
+    Action.USE_API: "used the interface for programs",
+    Action.TAKE_PLAN: "carried out a discharge plan",
 }
 
 
@@ -56,6 +59,10 @@ class Accounts(AccessStore, Protocol):
 
     def stamp(self, name: str) -> str:
         """Return what changes when an account is given new credentials."""
+        ...
+
+    def vouched(self, who: Identity, now: dt.datetime) -> Account:
+        """Return whose account it is that a provider vouches for; raise `NotSignedIn` if nobody's."""
         ...
 
     def patient_numbered(self, number: str) -> str | None:
@@ -174,7 +181,7 @@ def _line(one: Entry, words: Language, zone: dt.tzinfo) -> Line:
 
 
 def _role(one: Entry, words: Language) -> str:
-    if one.role == DESTINATION:
+    if one.role in {DESTINATION, SOURCE}:
         return words.say("another system")
     return words.say(ROLES[Role(one.role)])
 

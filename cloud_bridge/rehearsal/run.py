@@ -100,9 +100,11 @@ class _Memory:
 
     def save_alert(self, alert: Alert, what: str, now: dt.datetime, basis: Basis | None = None) -> None:
         del basis
+        new = alert.alert_id not in self.alerts
         self.alerts[alert.alert_id] = alert
         finding = alert.finding
-        if what.startswith("raised") and finding.standing is not Standing.RESOLVED:
+        # What is folded there is folded here too, by coarser problems; what comes back is told once.
+        if new and what.startswith(("raised", "folded")) and finding.standing is not Standing.RESOLVED:
             clinical = finding.queue is Queue.CLINICAL
             self.raised.append(Raised(now, finding.rule, finding.severity, clinical, alert.late))
 
@@ -180,6 +182,7 @@ PROBLEMS: Final[tuple[tuple[str, str], ...]] = (
     ("WEIGHT", "weight"),
     ("SINGLE-WEIGHT", "weight"),
     ("SILENCE", "silence"),
+    ("FIRST-VISIT", "first visit"),
 )
 """What a rule is about, by the beginning of its id; the first that fits."""
 

@@ -130,8 +130,19 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstVisit:
+    """The first visit that a discharge plan asks of the family doctor, and what became of it."""
+
+    statement_id: UUID
+    asked_at: dt.datetime
+    due_at: dt.datetime
+    done_at: dt.datetime | None = None
+    given_back_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """What is agreed for one subject: programmes, own parameters, and the zone that its days are counted in.
+    """What is agreed for one subject: programmes, own parameters, first visits, and the zone of its days.
 
     `own` may hold earlier statements too: of one parameter the latest holds. `zone` is an IANA name.
     """
@@ -140,6 +151,7 @@ class Settings:
     programmes: tuple[Membership, ...] = ()
     zone: str = "UTC"
     subject: str = ""
+    visits: tuple[FirstVisit, ...] = ()
 
     def of_rule(self, rule: str) -> dict[str, Setting]:
         """Return the statements that hold for a rule, by parameter."""

@@ -36,6 +36,7 @@ class SevereRule(PressureRule[SevereParameters]):
     """BP-SEVERE: one severe reading opens an unconfirmed finding, a second one in time confirms it."""
 
     id = "BP-SEVERE"
+    problem = "high pressure"
     parameters = SevereParameters
     everybody = True
 
@@ -126,6 +127,7 @@ class ConsecutiveRule(RunRule[RunParameters]):
     """BP-CONSECUTIVE: N sessions in a row whose mean is at or above the patient's target."""
 
     id = "BP-CONSECUTIVE"
+    problem = "pressure above target"
     parameters = RunParameters
 
     def _holds(self, own: RunParameters, session: Sequence[Pressure]) -> bool:
@@ -136,6 +138,7 @@ class LowRule(RunRule[RunParameters]):
     """BP-LOW: a session whose mean is below either limit."""
 
     id = "BP-LOW"
+    problem = "low pressure"
     parameters = RunParameters
 
     def _holds(self, own: RunParameters, session: Sequence[Pressure]) -> bool:
@@ -153,6 +156,7 @@ class UrgentRule(RunRule[UrgentParameters]):
     """BP-URGENT-CN: a session whose mean reaches either limit, and that BP-SEVERE does not speak of."""
 
     id = "BP-URGENT-CN"
+    problem = "high pressure"
     parameters = UrgentParameters
 
     def _holds(self, own: UrgentParameters, session: Sequence[Pressure]) -> bool:

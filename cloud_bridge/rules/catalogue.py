@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from cloud_bridge.rules import blood_pressure, glucose
+from cloud_bridge.rules.first_visit import FirstVisitRule
 from cloud_bridge.rules.glucose_range import RangeRule
 from cloud_bridge.rules.home_pressure import HomeRule, OrderedRule
 from cloud_bridge.rules.pulse import IrregularRule, RateRule
@@ -32,9 +33,12 @@ _READING_RULES: Final[tuple[type[AnyReadingRule], ...]] = (
     RangeRule,
     WeightRule,
     SilenceRule,
+    FirstVisitRule,
 )
 
 RULES: Final[dict[str, type[AnyReadingRule]]] = {rule.id: rule for rule in _READING_RULES}
 TECHNICAL_RULES: Final[dict[str, type[TechnicalRule]]] = {TechnicalRule.id: TechnicalRule}
+PROBLEMS: Final = {rule.id: rule.problem for rule in _READING_RULES if rule.problem}
+"""Which problem the findings of a rule are episodes of: one item for each patient and problem."""
 LASTING: Final = frozenset(rule.id for rule in _READING_RULES if rule.lasting)
 """Rules over readings whose findings go on until something comes, however long that takes."""

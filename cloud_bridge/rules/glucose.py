@@ -138,12 +138,14 @@ class LowRule(BandRule):
     """GLU-LOW-1: below 3.9 mmol/L (70 mg/dL)."""
 
     id = "GLU-LOW-1"
+    problem = "low glucose"
 
 
 class VeryLowRule(BandRule):
     """GLU-LOW-2: below 3.0 mmol/L (54 mg/dL), whoever it was."""
 
     id = "GLU-LOW-2"
+    problem = "low glucose"
     everybody = True
 
 
@@ -151,18 +153,21 @@ class HighRule(BandRule):
     """GLU-HIGH-1: above 10.0 mmol/L (180 mg/dL)."""
 
     id = "GLU-HIGH-1"
+    problem = "high glucose"
 
 
 class VeryHighRule(BandRule):
     """GLU-HIGH-2: above 13.9 mmol/L (250 mg/dL)."""
 
     id = "GLU-HIGH-2"
+    problem = "high glucose"
 
 
 class UrgentRule(BandRule):
     """GLU-URGENT-CN: at or above 16.7, or at or below 3.9 mmol/L, whoever it was."""
 
     id = "GLU-URGENT-CN"
+    problem = "urgent glucose"
     everybody = True
 
 
@@ -179,6 +184,7 @@ class FastingRule(GlucoseRule[FastingParameters]):
     """GLU-FASTING: a fasting reading at or above the limit; running on another day, it is to be referred."""
 
     id = "GLU-FASTING"
+    problem = "fasting glucose"
     parameters = FastingParameters
 
     def _find(self, case: Case[FastingParameters, Glucose], seen: list[Glucose]) -> Iterable[Finding]:

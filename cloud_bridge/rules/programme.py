@@ -29,6 +29,9 @@ DEFAULT_PROGRAMME: Final = "hypertension"
 """Where a patient is whom nobody put into a programme. Nothing is expected of them then."""
 PROGRAMMES: Final = ("hypertension", "diabetes", "heart_failure")
 TECHNICAL: Final = "technical"
+DISCHARGE: Final = "discharge"
+"""What is due after a discharge, in whatever programme a patient is."""
+INSTALLED: Final = (*PROGRAMMES, TECHNICAL, DISCHARGE)
 
 Texts = Mapping[str, Mapping[str, str]]
 
@@ -92,14 +95,14 @@ def _technical(kind: type[TechnicalRule], table: Mapping[str, Any], file: _File)
 @cache
 def programme(name: str) -> Programme:
     """Return an installed programme; raises `Misconfigured` for a name that there is not."""
-    if name not in {*PROGRAMMES, TECHNICAL}:
+    if name not in INSTALLED:
         raise Misconfigured(f"There is no programme {name!r}: write one of {', '.join(PROGRAMMES)}.")
     return parse_programme((files("cloud_bridge.rules") / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def installed(digest: bytes) -> Programme:
     """Return the installed programme of a digest; `KeyError` if none is."""
-    return {p.digest: p for p in map(programme, (*PROGRAMMES, TECHNICAL))}[digest]
+    return {p.digest: p for p in map(programme, INSTALLED)}[digest]
 
 
 @lru_cache(maxsize=512)
@@ -112,7 +115,8 @@ def rules_for(subject: str, programmes: tuple[str, ...]) -> tuple[AnyReadingRule
     if subject.startswith(GATEWAY):
         return ()
     of_patient = () if subject.startswith(HOME) else programmes or (DEFAULT_PROGRAMME,)
-    own = [rule for name in of_patient for rule in programme(name).rules]
+    agreed = (*of_patient, DISCHARGE) if of_patient else ()
+    own = [rule for name in agreed for rule in programme(name).rules]
     safe = [rule for name in PROGRAMMES for rule in programme(name).rules if rule.everybody]
     chosen: dict[object, AnyReadingRule] = {}
     for rule in (*own, *safe):
@@ -128,7 +132,7 @@ def rules_of(settings: Settings) -> tuple[AnyReadingRule, ...]:
 def care_of(finding: Finding) -> Care:
     """Return how soon what a programme found must be seen, and by whom."""
     name = finding.programme
-    return programme(name if name in {*PROGRAMMES, TECHNICAL} else DEFAULT_PROGRAMME).care
+    return programme(name if name in INSTALLED else DEFAULT_PROGRAMME).care
 
 
 def silent_from(heard_at: dt.datetime) -> dt.datetime:
@@ -142,7 +146,7 @@ def check_own(rule: str, parameter: str, value: str) -> None:
     """Raise `Misconfigured` if no rule, or none of its parameters, can take a patient's own value (JSON)."""
     having = [
         known
-        for name in (*PROGRAMMES, TECHNICAL)
+        for name in INSTALLED
         for known in (*programme(name).rules, *programme(name).technical)
         if known.id == rule
     ]
@@ -183,9 +187,21 @@ def common(language: str, key: str, values: Mapping[str, str]) -> str:
     return texts.get(language, texts[DEFAULT_LANGUAGE])[key].format_map(values)
 
 
+def say_copy(finding: Finding, language: str, role: str, values: Mapping[str, str]) -> str:
+    """Return what a role is told for its information: its own sentence, else the physician's."""
+    template = _template(finding, language, role) or _template(finding, language, "physician")
+    return (template or f"{finding.rule} ({finding.version})").format_map(values)
+
+
+def discharge_words(language: str, key: str, values: Mapping[str, str]) -> str:
+    """Return a sentence that belongs to a discharge plan."""
+    texts = programme(DISCHARGE).texts
+    return texts.get(language, texts[DEFAULT_LANGUAGE])[key].format_map(values)
+
+
 def _template(finding: Finding, language: str, key: str) -> str | None:
     name = finding.programme or DEFAULT_PROGRAMME
-    if name not in {*PROGRAMMES, TECHNICAL}:
+    if name not in INSTALLED:
         return None
     found = programme(name)
     for tag in (language, DEFAULT_LANGUAGE):

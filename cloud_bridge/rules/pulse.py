@@ -60,6 +60,7 @@ class RateRule(PulseRule[RateParameters]):
     """PULSE: the mean of a session is too low or too high, or far above the patient's own baseline."""
 
     id = "PULSE"
+    problem = "pulse"
     parameters = RateParameters
     depth = dt.timedelta(days=28)
 
@@ -114,6 +115,7 @@ class IrregularRule(PulseRule[IrregularParameters]):
     """PULSE-IRREGULAR: the device's own flag, in enough of the last sessions."""
 
     id = "PULSE-IRREGULAR"
+    problem = "irregular pulse"
     parameters = IrregularParameters
 
     def _find(self, case: Case[IrregularParameters, Pulse], seen: list[Pulse]) -> Iterable[Finding]:

@@ -40,7 +40,8 @@ class Rule(ABC, Generic[P]):
     `everybody`: it protects whoever is measured, in whatever programme they are, and asks "who was it?" of
     an unassigned reading. `per_programme`: each programme of a patient has its own word in it; of other rules
     the first programme that has them decides. `depth`: how long before the moment of a finding a reading may
-    lie that it depends on. `lasting`: what it finds goes on until something comes.
+    lie that it depends on. `lasting`: what it finds goes on until something comes. `problem`: what its
+    findings are episodes of: while an item of it is live, more fold into it; "": each is an item of its own.
     """
 
     id: ClassVar[str]
@@ -48,6 +49,7 @@ class Rule(ABC, Generic[P]):
     everybody: ClassVar[bool] = False
     per_programme: ClassVar[bool] = False
     lasting: ClassVar[bool] = False
+    problem: ClassVar[str] = ""
     depth: ClassVar[dt.timedelta] = dt.timedelta()
 
     def __init__(self, own: P, programme: str, version: str) -> None:

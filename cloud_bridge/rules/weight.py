@@ -92,6 +92,7 @@ class WeightRule(ReadingRule[WeightParameters, Weight]):
     """WEIGHT-HF: rises that share a weighing are one finding, told by the latest of them."""
 
     id = "WEIGHT-HF"
+    problem = "weight"
     parameters = WeightParameters
     quantities = frozenset({Quantity.BODY_WEIGHT, Quantity.BODY_COMPOSITION})
     depth = dt.timedelta(days=28)

@@ -4,7 +4,7 @@ import datetime as dt
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,10 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, reviews
 from cloud_bridge.access.consent import Consent, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
+from cloud_bridge.access.oidc import Identity
 from cloud_bridge.access.passwords import Credentials, sign_in
-from cloud_bridge.store import access_schema, consent_holds, schema
+from cloud_bridge.store import access_schema, bindings, consent_holds, schema
 from cloud_bridge.store.audit_chain import append
-from cloud_bridge.store.consents import consents_of, take
+from cloud_bridge.store.consents import consents_of, subjects_of, take
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
 
@@ -74,9 +75,37 @@ class SqlAccess:
         return _account(row) if inside and row is not None and row.active else None
 
     def stamp(self, name: str) -> str:
-        """Return what changes when an account is given new credentials; empty if there is none."""
+        """Return what changes with an account's credentials and its bindings; empty if there is none."""
         row = self._row(name)
-        return "" if row is None else hashlib.sha256(row.password_hash.encode()).hexdigest()
+        if row is None:
+            return ""
+        with reading(self._engine) as connection:
+            known = [(one.issuer, one.subject) for one in bindings.bound(connection, name)]
+        return hashlib.sha256(json.dumps([row.password_hash, known]).encode()).hexdigest()
+
+    def vouched(self, who: Identity, now: dt.datetime) -> Account:
+        """Return whose account it is that a provider vouches for. Raises `NotSignedIn`; see `bindings`."""
+        with self._engine.begin() as connection:
+            return _account(bindings.account_of(connection, who, now))
+
+    def bind(self, name: str, who: Identity, by: str, now: dt.datetime) -> None:
+        """Bind a provider's subject to an account; raises `Rejected` if either is bound, or there is none."""
+        with self._engine.begin() as connection:
+            bindings.bind(connection, who, name, by, now)
+
+    def unbind(self, name: str) -> int:
+        """Forget whom an account is bound to, and end what was signed in; return how many that were."""
+        with self._engine.begin() as connection:
+            return bindings.unbind(connection, name)
+
+    def bound(self) -> dict[str, list[dict[str, str]]]:
+        """Return by account whom it is bound to, by what and when."""
+        found: dict[str, list[dict[str, str]]] = {}
+        with reading(self._engine) as connection:
+            for one in bindings.bound(connection):
+                said = {"issuer": one.issuer, "subject": one.subject, "by": one.bound_by}
+                found.setdefault(one.account, []).append({**said, "at": one.bound_at.isoformat()})
+        return found
 
     def _row(self, name: str) -> Any:  # noqa: ANN401 - a row
         table = access_schema.account
@@ -186,6 +215,11 @@ class SqlAccess:
         holds = consented(self.consents(patient), now)
         return Subject(patient, team, frozenset({row.organization_value}), holds)
 
+    def subjects(self, patients: Collection[str], now: dt.datetime) -> dict[str, Subject]:
+        """Return the same of many patients at once."""
+        with reading(self._engine) as connection:
+            return subjects_of(connection, patients, now)
+
     def patient_numbered(self, number: str) -> str | None:
         """Return whose hospital number it is, exactly; None if it is nobody's, or more than one's."""
         table = schema.patient
@@ -212,7 +246,7 @@ class SqlAccess:
             query = query.where(table.c.action == action.value)
         with reading(self._engine) as connection:
             for row in connection.execute(query):
-                yield _entry(row), row.digest
+                yield entry_of(row), row.digest
 
     def newest(
         self,
@@ -232,7 +266,7 @@ class SqlAccess:
         if yes_only:
             query = query.where(table.c.allowed)
         with reading(self._engine) as connection:
-            return [_entry(row) for row in connection.execute(query)]
+            return [entry_of(row) for row in connection.execute(query)]
 
     def emergencies(self, limit: int) -> list[tuple[Entry, Entry | None]]:
         """Return when the glass was broken, the newest first, each with its review if there is one."""
@@ -271,7 +305,8 @@ def _credentials(row: Any) -> Credentials:  # noqa: ANN401 - a row
     return Credentials(row.password_hash, row.secret, row.last_step, row.failures, row.locked_until)
 
 
-def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row
+def entry_of(row: Any) -> Entry:  # noqa: ANN401 - a row
+    """Return a row of the record."""
     return Entry(
         row.number,
         row.at,

@@ -2,9 +2,21 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, Uuid
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 
-from cloud_bridge.store.schema import UtcTime, metadata
+from cloud_bridge.store.schema import COUNT, UtcTime, metadata
 
 ACCOUNT_NAME: Final = 64
 
@@ -24,6 +36,26 @@ account = Table(  # named by the staff number that the hospital's system knows
     Column("created_at", UtcTime, nullable=False),
 )
 
+account_subject = Table(  # whom a provider vouches for; a subject is never bound anew without a command
+    "account_subject",
+    metadata,
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account", ForeignKey("account.name"), nullable=False),
+    Column("bound_by", Text, nullable=False),
+    Column("bound_at", UtcTime, nullable=False),
+    UniqueConstraint("issuer", "account", name="account_subject_once"),
+)
+
+organization = Table(  # who may be sealed to, where a patient consents to "organization:" and the name
+    "organization",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("kem", String(32), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("added_at", UtcTime, nullable=False),
+)
+
 consent = Table(  # given and withdrawn by one act each; nothing is overwritten but the withdrawal
     "consent",
     metadata,
@@ -41,10 +73,23 @@ consent = Table(  # given and withdrawn by one act each; nothing is overwritten 
     Index("consent_patient", "patient"),
 )
 
+api_token = Table(  # what programs ask with; the token itself is nowhere, only its SHA-256
+    "api_token",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("account", ForeignKey("account.name"), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("stamp", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("used_at", UtcTime),
+)
+
 audit = Table(
     "audit",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("number", COUNT, primary_key=True, autoincrement=False),
     Column("at", UtcTime, nullable=False),
     Column("account", String(ACCOUNT_NAME), nullable=False),
     Column("role", String(32), nullable=False),

@@ -1,48 +1,59 @@
 """Alerts in SQL: what is open, what a person did with it, and the message that this sends home."""
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, select, true
+from sqlalchemy import Connection, Engine, and_, case, func, select, true
 
 from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
-from cloud_bridge.silence_cause import Cause
+from cloud_bridge.silence_cause import Cause, is_silence, is_silent_gateway
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, LifeEvent, Raised, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, LifeEvent, Place, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
 from cloud_bridge.store.life import Life, events_of, raised_since
 from cloud_bridge.store.outgoing import Sealer, queue_message
-from cloud_bridge.store.silences import cause_of
+from cloud_bridge.store.silences import Silences
 from wire_format.downlink import SeenByCareTeam
 from wire_format.nomenclature import Quantity
 
 RESOLVED_SHOWN: Final = 200
 _LIVE: Final = tuple(state.value for state in LIVE)
+_IN_QUEUE: Final = and_(schema.alert.c.state.in_(_LIVE), schema.alert.c.queue == Queue.CLINICAL.value)
+
+
+def _place(subject: str, *urgency: Any) -> Place:  # noqa: ANN401 - the columns of a row
+    """Return a place by what is open; by all that there is, if nothing is."""
+    of_open, of_all = urgency[:3], urgency[3:]
+    seen = of_open[0] is None
+    rank, due_at, since = of_all if seen else of_open
+    return Place(seen, rank, due_at, since, subject)
 
 
 class SqlAlerts:
     """See `Alerts`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a hospital says of its alerts
         self,
         engine: Engine,
         destinations: Sequence[str],
         sealer: Sealer,
         zone: str = "UTC",
         duty: Duty = ALWAYS,
+        silences: Silences | None = None,
     ) -> None:
         self._engine = engine
         self._destinations = tuple(destinations)
         self._sealer = sealer
         self._zone = zone
         self._duty = duty
+        self._silences = silences or Silences(zone)
 
     @property
     def duty(self) -> Duty:
@@ -55,8 +66,28 @@ class SqlAlerts:
         live = and_(table.c.state.in_(_LIVE), table.c.queue == queue.value)
         query = select(table).where(live).order_by(table.c.due_at, table.c.id)
         with reading(self._engine) as connection:
-            found = [rows.alert(row) for row in connection.execute(query)]
+            found = rows.alerts(connection, connection.execute(query).all())
         return sorted(found, key=lambda a: a.state is not AlertState.OPEN)
+
+    def queue(self) -> list[Place]:
+        """Return who is in the clinicians' queue, in no order: one row a person, whatever they have."""
+        table = schema.alert
+        is_open = table.c.state == AlertState.OPEN.value
+        by = (table.c.rank, table.c.due_at, table.c.since)
+        of_open = (func.min(case((is_open, one))) for one in by)
+        query = select(table.c.subject, *of_open, *map(func.min, by)).where(_IN_QUEUE)
+        with reading(self._engine) as connection:
+            found = connection.execute(query.group_by(table.c.subject)).all()
+        return [_place(*row) for row in found]
+
+    def live_of(self, subjects: Collection[str]) -> list[Alert]:
+        """Return the items in the queue of some people."""
+        table = schema.alert
+        query = (
+            select(table).where(_IN_QUEUE, table.c.subject.in_(subjects)).order_by(table.c.due_at, table.c.id)
+        )
+        with reading(self._engine) as connection:
+            return rows.alerts(connection, connection.execute(query).all())
 
     def delivered_alerts(self) -> list[UUID]:
         """Return live alerts that a destination has: their work orders can be read back."""
@@ -77,8 +108,9 @@ class SqlAlerts:
     def alert(self, alert_id: UUID) -> Alert | None:
         """Return one alert."""
         with reading(self._engine) as connection:
-            row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert_id)).one_or_none()
-        return None if row is None else rows.alert(row)
+            query = select(schema.alert).where(schema.alert.c.id == alert_id)
+            found = rows.alerts(connection, connection.execute(query).all())
+        return found[0] if found else None
 
     def history(self, patient: str, quantity: Quantity | None, since: dt.datetime) -> list[Reading]:
         """Return a patient's readings (None: of every quantity) by time of measuring, undated ones last."""
@@ -95,6 +127,25 @@ class SqlAlerts:
         with reading(self._engine) as connection:
             return rows.readings(connection, connection.execute(query).all())
 
+    def files(self, patients: Sequence[str], since: dt.datetime) -> dict[str, File]:
+        """Return of some patients who they are, their readings (see `history`), and what is agreed."""
+        table, patient = schema.measurement, schema.patient
+        recent = (table.c.measured_at >= since) | table.c.measured_at.is_(None)
+        query = (
+            select(table)
+            .where(table.c.patient.in_(patients), recent)
+            .order_by(table.c.measured_at.is_(None), table.c.measured_at, table.c.id)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(query).all()
+            measured: dict[str, list[Reading]] = {one: [] for one in patients}
+            for row, one in zip(found, rows.readings(connection, found), strict=True):
+                measured[row.patient].append(one)
+            people = connection.execute(select(patient).where(patient.c.id.in_(patients)))
+            known = {row.id: rows.care_context(row).patient for row in people}
+            agreed = rows.settings_of(connection, patients, self._zone)
+        return {one: File(known.get(one), measured[one], agreed[one]) for one in patients}
+
     def known_as(self, patient: str) -> Identifier | None:
         """Return who a patient is to the hospital."""
         query = select(schema.patient).where(schema.patient.c.id == patient)
@@ -107,10 +158,13 @@ class SqlAlerts:
         with reading(self._engine) as connection:
             return rows.settings(connection, patient, self._zone)
 
-    def move(self, alert_id: UUID, act: Act) -> Taken:
-        """Make a move if it holds; whoever saw an item first has the home told, once."""
+    def move(self, alert_id: UUID, act: Act, revision: int | None = None) -> Taken:
+        """Make a move if it holds, and of that revision if one is given.
+
+        Whoever saw an item first has the home told, once.
+        """
         with self._engine.begin() as connection:
-            taken = Life(connection, self._destinations, self._duty).make(alert_id, act)
+            taken = Life(connection, self._destinations, self._duty).make(alert_id, act, revision)
             first = taken.held and taken.before.acknowledged_at is None
             if first and taken.alert.acknowledged_at is not None:
                 self._tell_home(connection, taken.alert, act.at)
@@ -122,16 +176,28 @@ class SqlAlerts:
         query = select(schema.alert.c.gateway).where(schema.alert.c.id == alert.alert_id)
         role = care_of(alert.finding).role(alert.escalation)
         seen = SeenByCareTeam(alert_id=alert.alert_id, role=role.value, at=at)
-        queue_message(connection, connection.execute(query).scalar_one(), seen, self._sealer, at)
+        gateway = connection.execute(query).scalar_one()
+        if gateway:
+            queue_message(connection, gateway, seen, self._sealer, at)
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
         """Record that somebody saw it; False if it was known, or is over."""
         return self.move(alert_id, Act(Move.ACKNOWLEDGE, Actor.PERSON, at, by)).held
 
+    def owners(self, readings: Collection[UUID]) -> set[str | None]:
+        """Return whose some readings are now; None stands for nobody, or for what is not there."""
+        table = schema.measurement
+        query = select(table.c.id, table.c.patient).where(table.c.id.in_(readings))
+        with reading(self._engine) as connection:
+            found = {row.id: row.patient for row in connection.execute(query)}
+        return {found.get(one) for one in readings}
+
     def cause_of(self, finding: Finding) -> Cause | None:
         """Return why nothing comes from a patient; None of what is no silence that goes on."""
+        if not (is_silence(finding) or is_silent_gateway(finding)):
+            return None
         with reading(self._engine) as connection:
-            return cause_of(connection, finding)
+            return self._silences.cause_of(connection, finding)
 
     def events(self, alert_id: UUID) -> list[LifeEvent]:
         """Return all that happened to an alert, in order."""
@@ -148,7 +214,7 @@ class SqlAlerts:
         )
         query = select(table).where(mine).order_by(table.c.moved_at.desc(), table.c.id).limit(limit)
         with reading(self._engine) as connection:
-            return [rows.alert(row) for row in connection.execute(query)]
+            return rows.alerts(connection, connection.execute(query).all())
 
     def yields(self, since: dt.datetime) -> list[Raised]:
         """Return what became of each item that was raised since a moment."""

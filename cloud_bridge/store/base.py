@@ -3,16 +3,17 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from cloud_bridge.alerts import Act, Alert, AlertState, Outcome
-from cloud_bridge.connectors.base import CareContext, Order
-from cloud_bridge.rules.base import Queue, Reading, Setting
+from cloud_bridge.connectors.base import CareContext, Identifier, Order
+from cloud_bridge.rules.base import Queue, Reading, Setting, Settings
 from cloud_bridge.rules.care import CareRole
 from wire_format.keys import GatewayPublic
 from wire_format.nomenclature import Quantity
 from wire_format.receipt import Verdict
+from wire_format.status import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class DownlinkDue:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryKey:
-    """One row of the delivery outbox: `kind` is "reading" or "alert"."""
+    """One row of the delivery outbox: `kind` is "reading", "alert", "visit" or "reminder"."""
 
     kind: str
     subject: UUID
@@ -116,6 +117,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What was said of a gateway's connection; `kept`: the broker had it, it did not just happen."""
+
+    gateway: str
+    status: Status
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EnrolledGateway:
     """A gateway as the registry knows it."""
 
@@ -127,11 +137,12 @@ class EnrolledGateway:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """Who said something about a patient's care, why, and when."""
+    """Who said something about a patient's care, why, and when; `origin` is the discharge plan it is of."""
 
     author: str
     reason: str
     at: dt.datetime
+    origin: UUID | None = None
 
 
 class Registry(Protocol):
@@ -229,6 +240,28 @@ class Raised:
     state: AlertState
     ended: bool
     outcome: Outcome | None
+
+
+class Place(NamedTuple):
+    """Somebody's place in the queue: people of whom something is open first, then the gravest, then by time.
+
+    `rank` 0 is severe; `due_at` and `since` are the earliest, all of them of what is open if anything is.
+    """
+
+    seen: bool
+    rank: int
+    due_at: dt.datetime
+    since: dt.datetime
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What a card shows of somebody: who they are to the hospital, what was measured, what is agreed."""
+
+    known_as: Identifier | None
+    readings: Sequence[Reading]
+    settings: Settings
 
 
 class Alerts(Protocol):

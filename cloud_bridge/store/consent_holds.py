@@ -11,19 +11,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, and_, func, not_, or_, select, update
+from sqlalchemy import Column, Connection, Engine, and_, func, not_, or_, select, update
 
 from cloud_bridge.access.audit import DESTINATION, Entry
 from cloud_bridge.access.consent import DATA_OF, covers
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.connectors.base import ReadingOrder
-from cloud_bridge.store import rows, schema
+from cloud_bridge.store import discharge_schema, rows, schema
 from cloud_bridge.store.audit_chain import append
 from cloud_bridge.store.base import Consented, HeldDeliveries
 from cloud_bridge.store.consents import consents_of
 from cloud_bridge.store.engine import reading
 
 HOLD_LASTS: Final = dt.timedelta(days=30)
+_OF_PLANS: Final[Mapping[str, Column[Any]]] = {
+    "visit": discharge_schema.first_visit.c.discharge,
+    "reminder": discharge_schema.reminder.c.id,
+}
+"""Kinds of deliveries that a discharge plan asks for: both tell of medicines."""
 _LET_GO: Final = {"held_at": None, "held_to": None, "held_of": None, "held_data": None}
 
 
@@ -42,6 +47,10 @@ def whose(connection: Connection, key: Any) -> tuple[str | None, DataType | str]
     if key.kind == "alert":
         query = select(schema.alert.c.subject).where(schema.alert.c.id == key.subject)
         return connection.execute(query).scalar_one(), DataType.ALERTS
+    if key.kind in _OF_PLANS:
+        whom = _OF_PLANS[key.kind]
+        query = select(whom.table.c.patient).where(whom == key.subject)
+        return connection.execute(query).scalar_one(), DataType.MEDICATION
     table = schema.measurement
     (one,) = rows.readings(
         connection, connection.execute(select(table).where(table.c.id == key.subject)).all()
@@ -97,7 +106,7 @@ def note_held(connection: Connection, held: Iterable[Missing], now: dt.datetime)
     """Put on record what was held back: one entry for each destination, patient and kind of data."""
     for consent, count in Counter(held).items():
         said = f"{count} held back: {consent.to} has no consent"
-        _note(connection, consent, said, now, allowed=False)
+        note(connection, consent, said, now, allowed=False)
 
 
 def release(  # noqa: PLR0913, PLR0917 - a consent, and when
@@ -115,7 +124,7 @@ def release(  # noqa: PLR0913, PLR0917 - a consent, and when
     query = select(table.c.destination, func.count()).where(mine).group_by(table.c.destination)
     for destination, count in connection.execute(query.order_by(table.c.destination)).all():
         consent = Missing(destination, to, patient, data.value)
-        _note(connection, consent, f"{count} let go: {to} has consent", now, allowed=True)
+        note(connection, consent, f"{count} let go: {to} has consent", now, allowed=True)
     connection.execute(update(table).where(mine).values(**_LET_GO, next_attempt_at=at))
 
 
@@ -124,12 +133,13 @@ def look_again(connection: Connection, patient: str, now: dt.datetime) -> None:
     table = schema.delivery
     readings = select(schema.measurement.c.id).where(schema.measurement.c.patient == patient)
     alerts = select(schema.alert.c.id).where(schema.alert.c.subject == patient)
+    of_plans = [select(one).where(one.table.c.patient == patient) for one in _OF_PLANS.values()]
     waiting = and_(
         not_(table.c.dead),
         table.c.delivered < table.c.wanted,
         table.c.held_at.is_(None),
         table.c.next_attempt_at > now,
-        or_(table.c.subject.in_(readings), table.c.subject.in_(alerts)),
+        or_(*(table.c.subject.in_(mine) for mine in (readings, alerts, *of_plans))),
     )
     connection.execute(update(table).where(waiting).values(next_attempt_at=now))
 
@@ -162,7 +172,8 @@ def held(engine: Engine) -> list[HeldDeliveries]:
         ]
 
 
-def _note(connection: Connection, consent: Missing, said: str, now: dt.datetime, *, allowed: bool) -> None:
+def note(connection: Connection, consent: Missing, said: str, now: dt.datetime, *, allowed: bool) -> None:
+    """Put on record what another system was told, or was not told."""
     data = DataType(consent.data) if consent.data in set(DataType) else None
 
     def made(number: int, before: bytes) -> Entry:

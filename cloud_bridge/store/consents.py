@@ -1,14 +1,18 @@
 """Rows of consents, within whatever transaction asks: as the model has them, and as others stated them."""
 
 import datetime as dt
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from cloud_bridge.access.consent import Consent
-from cloud_bridge.access.model import DataType
-from cloud_bridge.store import access_schema
+from cloud_bridge.access.model import DataType, Subject
+from cloud_bridge.store import access_schema, schema
 from wire_format.errors import Rejected
+
+AT_A_TIME: Final = 500
 
 
 def consents_of(connection: Connection, patient: str) -> list[Consent]:
@@ -16,6 +20,28 @@ def consents_of(connection: Connection, patient: str) -> list[Consent]:
     table = access_schema.consent
     query = select(table).where(table.c.patient == patient).order_by(table.c.given_at, table.c.id)
     return [_consent(row) for row in connection.execute(query)]
+
+
+def subjects_of(connection: Connection, patients: Collection[str], now: dt.datetime) -> dict[str, Subject]:
+    """Return what decisions about some patients stand on at a moment; see `Consent.holds`."""
+    table, consent, asked = schema.patient, access_schema.consent, list(patients)
+    team: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+    holds: dict[str, set[str]] = defaultdict(set)
+    whose = (table.c.id, table.c.nurse_value, table.c.physician_value, table.c.organization_value)
+    until = (consent.c.valid_until, consent.c.withdrawn_at)
+    valid = and_(consent.c.valid_from <= now, *(or_(one.is_(None), one > now) for one in until))
+    for start in range(0, len(asked), AT_A_TIME):
+        some = asked[start : start + AT_A_TIME]
+        known = connection.execute(select(*whose).where(table.c.id.in_(some))).all()
+        for patient, nurse, physician, organization in known:
+            team[patient] = frozenset({nurse, physician}), frozenset({organization})
+        query = select(consent.c.patient, consent.c.to, consent.c.data)
+        given = connection.execute(query.where(consent.c.patient.in_(some), valid)).all()
+        for patient, to, data in given:
+            holds[patient].add(f"{to}:{data}")
+    return {
+        one: Subject(one, *team[one], frozenset(holds[one])) if one in team else Subject(one) for one in asked
+    }
 
 
 def take(connection: Connection, one: Consent, *, void: bool, now: dt.datetime) -> str:

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, not_, or_, select, true, update
 
+from cloud_bridge.alerts import AlertState
 from cloud_bridge.connectors.base import (
     AlertOrder,
     CareContext,
@@ -31,7 +33,9 @@ from cloud_bridge.store.base import (
 )
 from cloud_bridge.store.consent_holds import Missing
 from cloud_bridge.store.engine import reading
-from cloud_bridge.store.silences import cause_of
+from cloud_bridge.store.first_visits import VISIT, visit_order
+from cloud_bridge.store.reminders import REMINDER, reminder_order
+from cloud_bridge.store.silences import Silences
 from wire_format.errors import Rejected
 
 CLAIM_LASTS: Final = dt.timedelta(minutes=2)
@@ -53,6 +57,7 @@ class SqlDeliveries:
         zone: str = "UTC",
         duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
+        silences: Silences | None = None,
     ) -> None:
         self._engine = engine
         self._staff_language = staff_language
@@ -60,13 +65,14 @@ class SqlDeliveries:
         self._needed = consent_needed
         self._zone = zone
         self._duty = duty
+        self._silences = silences or Silences(zone)
 
     def claim_deliveries(
         self, now: dt.datetime, limit: int, among: Among | None = None
     ) -> list[ClaimedDelivery]:
         """Claim rows that are due, in one transaction.
 
-        1. Take what is due; alerts before readings, then the oldest first.
+        1. Take what is due; alerts by their urgency before readings, then the oldest first.
         2. Hold back what needs a consent that it has not, on record. What was held for as long as anything is
            becomes a dead letter.
         3. Claim the rest, each by a conditional update; a few only where a consent is needed, as they go one
@@ -75,7 +81,7 @@ class SqlDeliveries:
         """
         table = schema.delivery
         due = and_(_due(now), _among(among))
-        query = select(table).where(due).order_by(table.c.kind, table.c.created_at).limit(limit)
+        query = select(table).where(due).order_by(table.c.rank, table.c.created_at).limit(limit)
         with self._engine.begin() as connection:
             while found := connection.execute(query).all():
                 held: list[Missing] = []
@@ -183,7 +189,7 @@ class SqlDeliveries:
         consent_holds.needs_changed(self._engine, self._needed, now)
 
     def load(self, claimed: ClaimedDelivery, now: dt.datetime) -> Order | None:
-        """Return what a connector needs; None if an alert has no patient.
+        """Return what a connector needs; None if there is nobody, or nothing any more, to tell.
 
         Consent is looked up again, on the same snapshot that the order is made of. Raises `ConsentGoneError`.
         """
@@ -197,6 +203,10 @@ class SqlDeliveries:
                     raise ConsentGoneError
             if key.kind == "reading":
                 return _reading_order(connection, key.subject)
+            if key.kind == VISIT:
+                return visit_order(connection, key.subject, self._staff_language)
+            if key.kind == REMINDER:
+                return reminder_order(connection, key.subject, (self._zone, self._duty), now)
             return self._alert_order(connection, key.subject, consent, now)
 
     def load_reading_order(self, measurement: UUID) -> ReadingOrder | WithdrawnReading:
@@ -213,14 +223,17 @@ class SqlDeliveries:
         self, connection: Connection, alert: UUID, consent: Consented | None, now: dt.datetime | None
     ) -> AlertOrder | None:
         row = connection.execute(select(schema.alert).where(schema.alert.c.id == alert)).one()
-        one = rows.alert(row)
+        (one,) = rows.alerts(connection, [row])
+        if one.state is AlertState.FOLDED:
+            one = replace(one, state=AlertState.WITHDRAWN)  # to others it is no item
         care = _care(connection, one.finding.subject)
         if care is None:
             return None
-        evidence = _filed(one.finding.evidence)
+        evidence = _filed(one.told.evidence)
         readings = _reading_orders(connection, evidence)
-        gateway = _gateway(connection, row.gateway, _software(connection, evidence))
-        why = cause_of(connection, one.finding)
+        software = _software(connection, evidence)
+        gateway = _gateway(connection, row.gateway, software) if row.gateway else None
+        why = self._silences.cause_of(connection, one.finding)
         lives = ZoneInfo(rows.settings(connection, one.finding.subject, self._zone).zone)
         # What turned out to be somebody else's is no business of this patient's work order.
         own = [order for order in readings if order.reading.patient == one.finding.subject]

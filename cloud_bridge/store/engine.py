@@ -1,31 +1,78 @@
-"""Opening the database: durable, migrated, one writer at a time."""
+"""Opening the database: durable, migrated, one writer at a time.
+
+On SQLite the file's own lock lets one transaction write. On PostgreSQL each writing transaction begins by
+taking one lock of the database, and lets go of it when it ends: so what the bridge reads before it writes
+(the chain of a home, a patient's alerts, the end of the audit) cannot change in between, and numbers are
+given in the order in which they become visible. Both wait `BUSY_MS` for their turn. Who only reads waits
+for nobody.
+"""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from cloud_bridge.store.turns import Turns
 from wire_format.errors import Misconfigured, Unreachable
 
 BUSY_MS: Final = 30_000
+_TURN: Final = "turn"
+IDLE_MS: Final = 60_000
+_IDLE: Final = "25P03"
+"""SQLSTATE of a session that had the turn for longer than that: psycopg calls it an internal error."""
+WRITERS: Final = 0x6B_69_74_65
+"""The number of the writers' lock on PostgreSQL: "kite". Locks belong to one database."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_DRIVERS: Final = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+_SESSION: Final = {
+    "TimeZone": "UTC",
+    "lock_timeout": f"{BUSY_MS}ms",
+    # A machine that loses its power must not hold up the others for hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 def open_engine(url: str) -> Engine:
-    """Return an engine on a database whose schema is current."""
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    """Return an engine on a database whose schema is current. Raises `Misconfigured` for another kind."""
+    engine = _engine(url)
     event.listen(engine, "handle_error", _unreachable)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
-        event.listen(engine, "begin", _begin)
-    migrate(engine)
+        _take_turns(engine)
+    else:
+        event.listen(engine, "connect", _session)
+        event.listen(engine, "begin", _one_writer)
+    with ExitStack() as failed:
+        failed.callback(engine.dispose)
+        migrate(engine)
+        failed.pop_all()
     return engine
+
+
+def _engine(url: str) -> Engine:
+    try:
+        address = make_url(url)
+        driver = _DRIVERS[address.get_backend_name()]
+        address = address.set(drivername=driver)
+        return create_engine(address, pool_pre_ping=not driver.startswith("sqlite"))
+    except (ArgumentError, NoSuchModuleError, KeyError) as error:
+        # What was written may hold a password: it is not said.
+        raise Misconfigured(
+            "The `database` is neither sqlite:///PATH nor postgresql://USER@HOST/NAME: write one of them."
+        ) from error
+    except ImportError as error:
+        raise Misconfigured(
+            "The driver of this database is not installed: install what requirements/bridge.txt names."
+        ) from error
 
 
 def migrate(engine: Engine) -> None:
@@ -44,7 +91,8 @@ def migrate(engine: Engine) -> None:
 
 def _unreachable(context: ExceptionContext) -> None:
     """Let callers tell a database that cannot be reached or written from one that was asked nonsense."""
-    if isinstance(context.sqlalchemy_exception, OperationalError):
+    lost = context.is_disconnect or getattr(context.original_exception, "sqlstate", None) == _IDLE
+    if lost or isinstance(context.sqlalchemy_exception, OperationalError):
         raise Unreachable(
             f"The database cannot be used now ({context.original_exception}): check its disk and its server."
         ) from context.original_exception
@@ -57,16 +105,61 @@ def _durable(raw: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own
         raw.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: Connection) -> None:
-    # IMMEDIATE: two workers queue for the write lock instead of failing when they come to write.
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+def _take_turns(engine: Engine) -> None:
+    """Let writers queue, within this process by turns, and among processes by the database's own lock."""
+    turns = Turns()
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("reading", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # Whose turn does not come in time asks the database, which says what is wrong.
+        connection.info[_TURN] = turns.take(BUSY_MS / 1000)
+        # IMMEDIATE: two processes queue for the write lock instead of failing when they come to write.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def over(connection: Connection) -> None:
+        give(connection.info)
+
+    def returned(_raw: Any, record: ConnectionPoolEntry, _: Any) -> None:  # noqa: ANN401 - the pool's
+        give(record.info)
+
+    def give(info: dict[Any, Any]) -> None:
+        if info.pop(_TURN, False):
+            turns.give()
+
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "commit", over)
+    event.listen(engine, "rollback", over)
+    event.listen(engine, "reset", returned)  # whatever became of it, its turn ends
+    event.listen(engine, "invalidate", returned)
+
+
+def _session(raw: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own connection
+    for name, value in _SESSION.items():
+        raw.execute("SELECT set_config(%s, %s, false)", (name, value))
+    # What is committed must be on the server's disk; a server that promises more keeps its promise.
+    asked = "SELECT set_config(%s, 'on', false) WHERE current_setting(%s) = 'off'"
+    raw.execute(asked, ("synchronous_commit", "synchronous_commit"))
+    raw.commit()
+
+
+def _one_writer(connection: Connection) -> None:
+    if not connection.get_execution_options().get("reading", False):
+        # Who has the turn and does nothing with it loses it: the others wait.
+        connection.exec_driver_sql(
+            f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_MS}ms', true), "
+            f"pg_advisory_xact_lock({WRITERS})"
+        )
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Yield a connection that only reads, on one consistent snapshot."""
-    with engine.connect().execution_options(reading=True) as connection, connection.begin():
+    options: dict[str, Any] = {"reading": True}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 

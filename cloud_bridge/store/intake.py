@@ -9,11 +9,13 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Select, and_, func, select, update
 
 from cloud_bridge.duty import ALWAYS, Duty
+from cloud_bridge.rules.base import HOME
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import InboxMessage
 from cloud_bridge.store.engine import reading as reading_only
 from cloud_bridge.store.judging import AT_ONCE, DUE, Judging, set_timer
 from cloud_bridge.store.life import Life
+from cloud_bridge.store.reminders import REMIND, remind
 from cloud_bridge.store.repetition import mark_repetitions
 from wire_format.envelope import EnvelopeHeader
 from wire_format.identity import content_hash
@@ -27,6 +29,12 @@ _LOOK_AGAIN: Final = "enrolled:"
 
 class IntakeTransaction(Judging):
     """Everything that ingest does to the store, within one database transaction."""
+
+    def __init__(
+        self, connection: Connection, destinations: Sequence[str], zone: str = "UTC", duty: Duty = ALWAYS
+    ) -> None:
+        super().__init__(connection, destinations, zone, duty)
+        self._new: set[UUID] = set()  # measurements that nobody knew before
 
     # --- envelopes ---
 
@@ -107,8 +115,10 @@ class IntakeTransaction(Judging):
         mine = table.c.id == m.measurement_id
         known = self._db.execute(select(table).where(mine)).one_or_none()
         if known is None:
+            self._new.add(m.measurement_id)
             first = {"quantity": m.quantity.value, "device": m.device.device_id, "revision": 1}
             self._db.execute(table.insert().values(id=m.measurement_id, **first, **_columns(version)))
+        self._carried(envelope, m.measurement_id)
         is_other = self._keep_version(m.measurement_id, version)
         if known is None:
             return True
@@ -116,6 +126,12 @@ class IntakeTransaction(Judging):
         revision = known.revision + (1 if is_other else 0)
         self._db.execute(update(table).where(mine).values(**_columns(holds), revision=revision))
         return bool(holds["content_hash"] != known.content_hash)
+
+    def _carried(self, envelope: bytes, measurement: UUID) -> None:
+        table = schema.carried
+        mine = and_(table.c.envelope == envelope, table.c.measurement == measurement)
+        if self._db.execute(select(table.c.envelope).where(mine)).first() is None:
+            self._db.execute(table.insert().values(envelope=envelope, measurement=measurement))
 
     def _keep_version(self, measurement: UUID, version: dict[str, Any]) -> bool:
         """Keep a content as it was read first, marked only if every envelope with it is; False if known."""
@@ -179,8 +195,10 @@ class IntakeTransaction(Judging):
         subjects: set[str] = set()
         for row, folded in zip(found, rows.readings(self._db, found), strict=True):
             at = None if folded.measured is None else folded.measured.utc
-            home = f"home:{row.gateway}"
-            subjects |= {row.patient or home, folded.patient or home}
+            home = f"{HOME}{row.gateway}"
+            subjects.add(folded.patient or home)
+            if row.id not in self._new:
+                subjects.add(row.patient or home)  # whose it was before
             moved = (row.patient, row.measured_at) != (folded.patient, at)
             if not moved and row.id not in revised:
                 continue
@@ -200,6 +218,9 @@ class IntakeTransaction(Judging):
         """
         if due.startswith(DUE):
             Life(self._db, self._destinations, self._duty).look_at(UUID(due.removeprefix(DUE)), now)
+            return set()
+        if due.startswith(REMIND):
+            remind(self._db, due, self._destinations, (self._zone, self._duty), now)
             return set()
         if due.startswith(_LOOK_AGAIN):
             return self.after_enrolment(due.removeprefix(_LOOK_AGAIN), now)

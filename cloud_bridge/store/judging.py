@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
-from cloud_bridge.alerts import LIVE, Alert
+from cloud_bridge.alerts import LIVE, Alert, AlertState
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.judge import Basis
 from cloud_bridge.rules.base import GATEWAY, HOME, Queue, Reading, Settings, subject_of
@@ -21,6 +21,10 @@ from wire_format.statements import DeviceEvent
 
 AT_ONCE: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DUE: Final = "due:"
+LAST_RANK: Final = 3
+"""Readings are delivered after alerts of any urgency."""
+NO_HOME: Final = ""
+"""In place of a gateway, of a patient who went home before their gateway did."""
 _DEVICE_EVENT: Final = next(name for name, model in ITEM_TYPES.items() if model is DeviceEvent)
 
 
@@ -92,6 +96,8 @@ class Judging:
 
     def earliest(self, readings: Collection[UUID], subject: str) -> dt.datetime | None:
         """Return when the first of some readings was, of those that are the subject's; None if none is."""
+        if not readings:
+            return None
         table = schema.measurement
         query = select(table).where(table.c.id.in_(readings))
         found = rows.readings(self._db, self._db.execute(query).all())
@@ -124,8 +130,8 @@ class Judging:
         watch(self._db, alert)
         if basis is not None:
             self._keep(alert, basis, now)
-        if delivered(alert.finding.subject, alert.finding.queue):
-            self.want("alert", alert.alert_id, now)
+        if delivered(alert):
+            self.want("alert", alert.alert_id, now, rows.rank(alert))
 
     def _keep(self, alert: Alert, basis: Basis, now: dt.datetime) -> None:
         sets = schema.rule_set
@@ -146,7 +152,7 @@ class Judging:
         )
 
     def _gateway_of(self, alert: Alert) -> str:
-        """Return the home that a finding came from; of one without readings, a home of the patient."""
+        """Return the home that a finding came from; of one without readings, one of the patient, if any."""
         subject, evidence = alert.finding.subject, alert.finding.evidence
         if subject.startswith(GATEWAY):
             return subject.removeprefix(GATEWAY)
@@ -155,12 +161,12 @@ class Judging:
         else:
             person = schema.person
             query = select(person.c.gateway).where(person.c.patient == subject).order_by(person.c.gateway)
-        name: str = self._db.execute(query.limit(1)).scalar_one()
-        return name
+        name: str | None = self._db.execute(query.limit(1)).scalar_one_or_none()
+        return name or NO_HOME
 
-    def want(self, kind: str, subject: UUID, now: dt.datetime) -> None:
+    def want(self, kind: str, subject: UUID, now: dt.datetime, rank: int = LAST_RANK) -> None:
         """Want one more revision delivered, to every destination."""
-        want_delivery(self._db, kind, subject, self._destinations, now)
+        want_delivery(self._db, kind, subject, self._destinations, now, rank)
 
     def set_timer(self, subject: str, due_at: dt.datetime | None) -> None:
         """Judge a subject again at a moment; None: no need to."""
@@ -186,9 +192,11 @@ def watch(connection: Connection, alert: Alert, *, ran_out: bool = False) -> Non
     set_timer(connection, due_key(alert.alert_id), alert.due_at if waits else None)
 
 
-def delivered(subject: str, queue: Queue) -> bool:
-    """Whether an alert is for the hospital's system: about a patient, and not about equipment."""
-    return not subject.startswith((HOME, GATEWAY)) and queue is not Queue.INSTALLER
+def delivered(alert: Alert) -> bool:
+    """Whether an alert is for the hospital's system: an item about a patient, and not about equipment."""
+    finding = alert.finding
+    mine = not finding.subject.startswith((HOME, GATEWAY)) and finding.queue is not Queue.INSTALLER
+    return mine and alert.state is not AlertState.FOLDED
 
 
 def _whose(subject: str) -> ColumnElement[bool]:
@@ -203,18 +211,28 @@ def _moment() -> ColumnElement[dt.datetime]:
     return func.coalesce(table.c.measured_at, table.c.received_at)
 
 
-def want_delivery(
-    connection: Connection, kind: str, subject: UUID, destinations: Sequence[str], now: dt.datetime
+def want_delivery(  # noqa: PLR0913, PLR0917 - what a row of the outbox says
+    connection: Connection,
+    kind: str,
+    subject: UUID,
+    destinations: Sequence[str],
+    now: dt.datetime,
+    rank: int = LAST_RANK,
 ) -> None:
-    """Add or renew a delivery row for each destination: one more revision is wanted, at once."""
+    """Add or renew a delivery row for each destination: one more revision is wanted, at once.
+
+    What has a lower `rank` goes first.
+    """
     table = schema.delivery
     for destination in destinations:
         key = {"kind": kind, "subject": subject, "destination": destination}
         known = and_(*(table.c[name] == value for name, value in key.items()))
         again = {"wanted": table.c.wanted + 1, "attempts": 0, "next_attempt_at": now, "dead": False}
-        again["held_at"] = None  # it may be another patient's now
+        again |= {"held_at": None, "rank": rank}  # it may be another patient's now
         changed = connection.execute(update(table).where(known).values(**again))
         if changed.rowcount == 0:
             connection.execute(
-                table.insert().values(**key, wanted=1, delivered=0, next_attempt_at=now, created_at=now)
+                table.insert().values(
+                    **key, wanted=1, delivered=0, next_attempt_at=now, created_at=now, rank=rank
+                )
             )

@@ -34,9 +34,14 @@ class Life:
         self._destinations = destinations
         self._duty = duty
 
-    def make(self, alert_id: UUID, act: Act) -> Taken:
-        """Make a move if it holds; `Rejected` if there is no such alert, or what is said of it is wrong."""
+    def make(self, alert_id: UUID, act: Act, revision: int | None = None) -> Taken:
+        """Make a move if it holds; `Rejected` if there is no such alert, or what is said of it is wrong.
+
+        With `revision` it holds for that one alone: whoever sends it has seen no later one.
+        """
         alert = self._locked(alert_id)
+        if revision is not None and revision != alert.revision:
+            return Taken(held=False, alert=alert, before=alert)
         terms = self._terms(alert)
         changed = moved(alert, act, terms)
         if changed is None:
@@ -79,8 +84,9 @@ class Life:
         more = {"by": act.by, "outcome": outcome, "reason": act.note or None, "asked": asked}
         self._say(alert.alert_id, act.at, what, **more)
         watch(self._db, alert)
-        if delivered(alert.finding.subject, alert.finding.queue):
-            want_delivery(self._db, "alert", alert.alert_id, self._destinations, act.at)
+        if delivered(alert):
+            rank = rows.rank(alert)
+            want_delivery(self._db, "alert", alert.alert_id, self._destinations, act.at, rank)
 
     def _say(self, alert: UUID, at: dt.datetime, what: str, **more: str | None) -> None:
         self._db.execute(schema.alert_history.insert().values(alert=alert, at=at, what=what, **more))
@@ -94,7 +100,8 @@ class Life:
         row = self._db.execute(query).one_or_none()
         if row is None:
             raise Rejected(f"There is no alert {alert_id}: open the inbox again.")
-        return rows.alert(row)
+        (alert,) = rows.alerts(self._db, [row])
+        return alert
 
 
 def events_of(connection: Connection, alert: UUID) -> list[LifeEvent]:
@@ -112,10 +119,11 @@ def _event(row: Row[Any]) -> LifeEvent:
 def raised_since(connection: Connection, since: dt.datetime) -> list[Raised]:
     """Return what became of each of clinicians' items that was raised since a moment, by rule.
 
-    An item counts once, with the last outcome it was given.
+    An item counts once, with the last outcome it was given; what is folded into it is none of its own.
     """
     table, history = schema.alert, schema.alert_history
-    mine = and_(table.c.queue == Queue.CLINICAL.value, table.c.raised_at >= since)
+    items = table.c.state != AlertState.FOLDED.value
+    mine = and_(table.c.queue == Queue.CLINICAL.value, table.c.raised_at >= since, items)
     fired = select(table.c.id, table.c.programme, table.c.rule, table.c.state).where(mine)
     ended = select(history.c.alert, history.c.outcome).where(history.c.what == AlertState.RESOLVED.value)
     last = {r.alert: r.outcome for r in connection.execute(ended.order_by(history.c.id))}

@@ -87,8 +87,13 @@ class Outgoing:
             connection.execute(update(table).where(table.c.id == due.id).values(published=True))
 
 
-def queue_message(
-    connection: Connection, gateway: str, message: Message, sealer: Sealer, now: dt.datetime
+def queue_message(  # noqa: PLR0913, PLR0917 - a message, and how it travels
+    connection: Connection,
+    gateway: str,
+    message: Message,
+    sealer: Sealer,
+    now: dt.datetime,
+    lives: dt.timedelta = MESSAGE_LIVES,
 ) -> None:
     """Seal a message to a gateway under its next sequence, within the caller's transaction."""
     table = schema.gateway
@@ -96,8 +101,9 @@ def queue_message(
     row = connection.execute(query).one_or_none()
     if row is None:
         raise Rejected(f"The gateway {gateway} is not enrolled.")
-    sequence = row.downlink_sequence + 1
-    header = DownlinkHeader(gateway, sequence, now, now + MESSAGE_LIVES)
+    # Not only the next one: a record that was restored from a backup has forgotten numbers that homes know.
+    sequence = max(row.downlink_sequence + 1, int(now.timestamp()))
+    header = DownlinkHeader(gateway, sequence, now, now + lives)
     data = sealer(message, header, load_keys(row.keys, GatewayPublic).sealing)
     connection.execute(update(table).where(table.c.name == gateway).values(downlink_sequence=sequence))
     connection.execute(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, select, update
 
-from cloud_bridge.connectors.base import CareContext
+from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.rules.base import Setting
 from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import EnrolledGateway, Stated
@@ -48,7 +48,7 @@ class SqlRegistry:
         with self._engine.begin() as connection:
             if connection.execute(select(home.c.name).where(home.c.name == gateway)).first() is None:
                 raise Rejected(f"Nobody knows the gateway {gateway}: enrol the gateway before its people.")
-            _save_patient(connection, patient, care, zone)
+            save_patient(connection, patient, care, zone)
             known = connection.execute(
                 select(table.c.patient).where(table.c.gateway == gateway, table.c.pseudonym == pseudonym)
             ).scalar_one_or_none()
@@ -65,7 +65,6 @@ class SqlRegistry:
 
     def join(self, patient: str, programmes: Sequence[str], stated: Stated) -> None:
         """Say in which programmes a patient is; others end. The patient is judged again at once."""
-        table = schema.membership
         with self._engine.begin() as connection:
             _must_exist(connection, patient)
             now_in = [m.programme for m in rows.memberships(connection, patient)]
@@ -75,28 +74,14 @@ class SqlRegistry:
             for name, (place, active) in (dict.fromkeys(now_in, (0, False)) | places).items():
                 if active and name in now_in and now_in.index(name) == place:
                     continue  # since when it is so stays as it was said
-                row = {"patient": patient, "programme": name, "place": place, "active": active}
-                identity = derived_id("membership", *row.values(), stated.at)
-                connection.execute(table.insert().values(id=identity, **row, **_said(stated)))
+                state_membership(connection, patient, name, stated, place=place, active=active)
             set_timer(connection, patient, AT_ONCE)
 
     def agree(self, patient: str, rule: str, parameter: str, value: str, stated: Stated) -> bool:
         """Say a patient's own value of a parameter; judged again at once. False if that was so already."""
-        table = schema.setting
         with self._engine.begin() as connection:
             _must_exist(connection, patient)
-            known = rows.settings(connection, patient, "UTC").of_rule(rule).get(parameter)
-            if known is not None and (known.value, known.author, known.reason) == (
-                value,
-                stated.author,
-                stated.reason,
-            ):
-                return False
-            row = {"patient": patient, "rule": rule, "parameter": parameter, "value": value}
-            identity = derived_id("setting", *row.values(), stated.author, stated.reason, stated.at)
-            connection.execute(table.insert().values(id=identity, **row, **_said(stated)))
-            set_timer(connection, patient, AT_ONCE)
-            return True
+            return state_value(connection, patient, (rule, parameter, value), stated)
 
     def own_parameters(self) -> list[Setting]:
         """Return every patient's own values that hold."""
@@ -116,15 +101,59 @@ class SqlRegistry:
         return EnrolledGateway(row.name, row.site, load_keys(row.keys, GatewayPublic), row.system_id)
 
 
-def _save_patient(connection: Connection, patient: str, care: CareContext, zone: str | None) -> None:
+def state_membership(  # noqa: PLR0913 - what a statement says
+    connection: Connection, patient: str, programme: str, stated: Stated, *, place: int, active: bool
+) -> None:
+    """Say that a patient is in a programme, or no longer."""
+    row = {"patient": patient, "programme": programme, "place": place, "active": active}
+    identity = derived_id("membership", *row.values(), stated.at)
+    connection.execute(schema.membership.insert().values(id=identity, **row, **_said(stated)))
+
+
+def state_value(connection: Connection, patient: str, own: tuple[str, str, str], stated: Stated) -> bool:
+    """Say a patient's own value (rule, parameter, JSON); judged again at once. False if it was so."""
+    rule, parameter, value = own
+    known = rows.settings(connection, patient, "UTC").of_rule(rule).get(parameter)
+    if known is not None and (known.value, known.author, known.reason) == (
+        value,
+        stated.author,
+        stated.reason,
+    ):
+        return False
+    row = {"patient": patient, "rule": rule, "parameter": parameter, "value": value}
+    identity = derived_id("setting", *row.values(), stated.author, stated.reason, stated.at)
+    connection.execute(schema.setting.insert().values(id=identity, **row, **_said(stated)))
+    set_timer(connection, patient, AT_ONCE)
+    return True
+
+
+def save_patient(connection: Connection, patient: str, care: CareContext, zone: str | None) -> None:
+    """Add or renew a patient. Raises `Rejected` if their number is another one's: they would be two."""
     table, values = schema.patient, {**rows.care_columns(care), "zone": zone}
     renewed = connection.execute(update(table).where(table.c.id == patient).values(**values))
     if renewed.rowcount == 0:
+        other = patient_known_as(connection, care.patient)
+        if other is not None:
+            raise Rejected(
+                f"The patient's identifier is known here already, as {other}'s: write patient = \"{other}\"."
+            )
         connection.execute(table.insert().values(id=patient, **values))
 
 
+def patient_known_as(connection: Connection, who: Identifier) -> str | None:
+    """Return whose identifier it is; None if it is nobody's."""
+    table = schema.patient
+    query = select(table.c.id).where(table.c.system == who.system, table.c.value == who.value)
+    return connection.execute(query.order_by(table.c.id).limit(1)).scalar_one_or_none()
+
+
 def _said(stated: Stated) -> dict[str, object]:
-    return {"author": stated.author, "reason": stated.reason, "stated_at": stated.at}
+    return {
+        "author": stated.author,
+        "reason": stated.reason,
+        "stated_at": stated.at,
+        "origin": stated.origin,
+    }
 
 
 def _must_exist(connection: Connection, patient: str) -> None:

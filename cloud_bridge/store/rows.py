@@ -9,11 +9,13 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, or_, select
 
-from cloud_bridge.alerts import Alert, AlertState, Outcome
+from cloud_bridge.alerts import RANK, Alert, AlertState, Outcome
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.fold import fold
+from cloud_bridge.folding import together
 from cloud_bridge.rules.base import (
     Finding,
+    FirstVisit,
     Membership,
     Queue,
     Reading,
@@ -22,7 +24,7 @@ from cloud_bridge.rules.base import (
     Severity,
     Standing,
 )
-from cloud_bridge.store import schema
+from cloud_bridge.store import discharge_schema, schema
 from wire_format.codec import Item, decode_items, encode_items
 from wire_format.errors import Rejected
 from wire_format.measurement import Measurement
@@ -47,6 +49,8 @@ def load_measurement(body: bytes) -> Measurement:
 
 def readings(connection: Connection, rows: Sequence[Row[Any]]) -> list[Reading]:
     """Return the rows of the measurement table as readings, each folded with what its home stated."""
+    if not rows:
+        return []
     said = _statements(connection, rows)
     known = people(connection, {row.gateway for row in rows})
 
@@ -94,23 +98,52 @@ def people(connection: Connection, gateways: set[str]) -> dict[tuple[str, str], 
 
 def settings(connection: Connection, subject: str, zone: str) -> Settings:
     """Return what is agreed for a subject; whoever is not a patient has the zone alone."""
+    return settings_of(connection, [subject], zone)[subject]
+
+
+def settings_of(connection: Connection, subjects: Sequence[str], zone: str) -> dict[str, Settings]:
+    """Return the same of some subjects."""
     patient, said = schema.patient, schema.setting
-    lives = connection.execute(select(patient.c.zone).where(patient.c.id == subject)).scalar_one_or_none()
-    query = select(said).where(said.c.patient == subject).order_by(said.c.stated_at, said.c.id)
-    own = (
-        Setting(row.id, row.rule, row.parameter, row.value, row.author, row.reason, row.stated_at)
-        for row in connection.execute(query)
-    )
-    return Settings(tuple(own), memberships(connection, subject), lives or zone, subject)
+    where = select(patient.c.id, patient.c.zone).where(patient.c.id.in_(subjects))
+    lives = {row.id: row.zone for row in connection.execute(where)}
+    query = select(said).where(said.c.patient.in_(subjects)).order_by(said.c.stated_at, said.c.id)
+    own: dict[str, list[Setting]] = defaultdict(list)
+    for row in connection.execute(query):
+        parts = (row.rule, row.parameter, row.value, row.author, row.reason, row.stated_at)
+        own[row.patient].append(Setting(row.id, *parts))
+    joined = _memberships(connection, subjects)
+    asked = _visits(connection, subjects)
+    return {
+        one: Settings(tuple(own[one]), joined[one], lives.get(one) or zone, one, tuple(asked[one]))
+        for one in subjects
+    }
+
+
+def _visits(connection: Connection, subjects: Sequence[str]) -> dict[str, list[FirstVisit]]:
+    """Return the first visits that were asked for, of plans that are not over."""
+    table, found = discharge_schema.first_visit, defaultdict[str, list[FirstVisit]](list)
+    mine = table.c.patient.in_(subjects) & (table.c.state != "withdrawn")
+    for row in connection.execute(select(table).where(mine).order_by(table.c.discharge)):
+        done = row.moved_at if row.state == "done" else None
+        given_back = row.moved_at if row.state == "given_back" else None
+        found[row.patient].append(FirstVisit(row.discharge, row.asked_at, row.due_at, done, given_back))
+    return found
 
 
 def memberships(connection: Connection, subject: str) -> tuple[Membership, ...]:
     """Return the programmes that a patient is in now, in the order in which they decide."""
+    return _memberships(connection, [subject])[subject]
+
+
+def _memberships(connection: Connection, subjects: Sequence[str]) -> dict[str, tuple[Membership, ...]]:
     table = schema.membership
-    query = select(table).where(table.c.patient == subject).order_by(table.c.stated_at, table.c.id)
-    latest = {row.programme: row for row in connection.execute(query)}
+    query = select(table).where(table.c.patient.in_(subjects)).order_by(table.c.stated_at, table.c.id)
+    latest = {(row.patient, row.programme): row for row in connection.execute(query)}
     active = sorted((r for r in latest.values() if r.active), key=lambda r: (r.stated_at, r.place))
-    return tuple(Membership(row.id, row.programme, row.stated_at) for row in active)
+    found: dict[str, list[Membership]] = defaultdict(list)
+    for row in active:
+        found[row.patient].append(Membership(row.id, row.programme, row.stated_at))
+    return {one: tuple(found[one]) for one in subjects}
 
 
 def dump_settings(own: Settings) -> str:
@@ -141,12 +174,28 @@ def care_context(row: Row[Any]) -> CareContext:
         physician=Identifier(row.physician_system, row.physician_value),
         organization=Identifier(row.organization_system, row.organization_value),
         language=row.language,
+        **{name: _who(row, name) for name in NOT_EVERYBODYS},
     )
 
 
+NOT_EVERYBODYS: Final = ("family_doctor", "family_organization", "pharmacist")
+
+
+def _who(row: Row[Any], name: str) -> Identifier | None:
+    system, value = getattr(row, f"{name}_system"), getattr(row, f"{name}_value")
+    return None if system is None else Identifier(system, value)
+
+
 def care_columns(care: CareContext) -> dict[str, str]:
-    """Return the columns of a patient's row."""
+    """Return the columns of a patient's row. Who is not named is not forgotten: another source may have."""
+    named = [(name, getattr(care, name)) for name in NOT_EVERYBODYS]
     return {
+        **{
+            column: text
+            for name, who in named
+            if who is not None
+            for column, text in ((f"{name}_system", who.system), (f"{name}_value", who.value))
+        },
         "system": care.patient.system,
         "value": care.patient.value,
         "nurse_system": care.nurse.system,
@@ -187,11 +236,30 @@ def alert_columns(alert: Alert) -> dict[str, Any]:
         "moved_by": alert.moved_by,
         "reopened": alert.reopened,
         "outcome": None if alert.outcome is None else alert.outcome.value,
+        "folded_into": alert.folded_into,
+        "rank": rank(alert),
     }
 
 
+def rank(alert: Alert) -> int:
+    """Return the place of an alert among others by its urgency: 0 is severe."""
+    return max(RANK.values()) - RANK[alert.urgency]
+
+
+def alerts(connection: Connection, found: Sequence[Row[Any]]) -> list[Alert]:
+    """Return rows of the alert table, each with what is folded into it."""
+    if not found:
+        return []
+    table = schema.alert
+    folded = table.c.state == AlertState.FOLDED.value
+    query = select(table).where(folded, table.c.folded_into.in_([row.id for row in found]))
+    own = [alert(row) for row in found]
+    every = together([*(alert(row) for row in connection.execute(query)), *own])
+    return [every[one.alert_id] for one in own]
+
+
 def alert(row: Row[Any]) -> Alert:
-    """Return a row of the alert table."""
+    """Return a row of the alert table, without what is folded into it."""
     finding = Finding(
         finding_id=row.id,
         rule=row.rule,
@@ -222,4 +290,5 @@ def alert(row: Row[Any]) -> Alert:
         moved_by=row.moved_by,
         reopened=row.reopened,
         outcome=None if row.outcome is None else Outcome(row.outcome),
+        folded_into=row.folded_into,
     )

@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    text,
 )
 from sqlalchemy.engine import Dialect
 
@@ -39,20 +41,39 @@ class UtcTime(TypeDecorator[dt.datetime]):
         return value.astimezone(dt.UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ANN401 - SQLAlchemy's
-        """Say again that it is UTC."""
+        """Say again that it is UTC; what came with a zone of its own is the same moment in UTC."""
         del dialect
-        return None if value is None else value.replace(tzinfo=dt.UTC)
+        if value is None:
+            return None
+        kept: dt.datetime = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return kept.astimezone(dt.UTC)
+
+
+class Words(TypeDecorator[str]):
+    """What somebody said, for people to read. PostgreSQL keeps no NUL in a text: its symbol stands for it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Show what cannot be kept."""
+        del dialect
+        return None if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
+
+
+COUNT: Final = BigInteger().with_variant(Integer, "sqlite")
+"""What goes on counting for ever, or is counted by a home: 64 bits, as an Integer of SQLite has them."""
 
 
 def _key() -> Column[int]:
-    return Column("id", Integer, primary_key=True, autoincrement=True)
+    return Column("id", COUNT, primary_key=True, autoincrement=True)
 
 
 inbox = Table(
     "inbox",
     metadata,
     _key(),
-    Column("topic", Text, nullable=False),
+    Column("topic", Words, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     # A number is never given twice: a worker may still hold a message that another one took.
@@ -63,9 +84,9 @@ refused = Table(  # what no enrolled gateway signed: kept as evidence, answered 
     "refused",
     metadata,
     _key(),
-    Column("topic", Text, nullable=False),
+    Column("topic", Words, nullable=False),
     Column("data", LargeBinary, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -77,8 +98,26 @@ gateway = Table(
     Column("site", String(64), nullable=False),
     Column("keys", LargeBinary, nullable=False),
     Column("system_id", String(16), nullable=False),
-    Column("downlink_sequence", Integer, nullable=False, default=0),
+    Column("downlink_sequence", COUNT, nullable=False, default=0),
     Column("enrolled_at", UtcTime, nullable=False),
+)
+
+gateway_status = Table(  # what a gateway or the broker last said of its connection: signed by nobody
+    "gateway_status",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("presence", String(16), nullable=False),
+    Column("stated", UtcTime, nullable=False),
+    Column("known_at", UtcTime, nullable=False),
+    Column("there_at", UtcTime),
+)
+
+gateway_recipients = Table(  # whom a home was last told to seal to beside the hospital
+    "gateway_recipients",
+    metadata,
+    Column("gateway", ForeignKey("gateway.name"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("told_at", UtcTime, nullable=False),
 )
 
 patient = Table(
@@ -95,6 +134,12 @@ patient = Table(
     Column("organization_value", Text, nullable=False),
     Column("language", String(16), nullable=False),
     Column("zone", String(64)),
+    Column("family_doctor_system", Text),
+    Column("family_doctor_value", Text),
+    Column("family_organization_system", Text),
+    Column("family_organization_value", Text),
+    Column("pharmacist_system", Text),
+    Column("pharmacist_value", Text),
 )
 
 membership = Table(  # who is in which programme: statements, of which the latest of each programme holds
@@ -105,9 +150,10 @@ membership = Table(  # who is in which programme: statements, of which the lates
     Column("programme", String(32), nullable=False),
     Column("place", Integer, nullable=False),
     Column("active", Boolean, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("author", Words, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("stated_at", UtcTime, nullable=False),
+    Column("origin", Uuid),  # the discharge plan that said it, if one did
     Index("membership_patient", "patient"),
 )
 
@@ -119,9 +165,10 @@ setting = Table(  # a patient's own values of rules' parameters: statements, of 
     Column("rule", String(32), nullable=False),
     Column("parameter", String(64), nullable=False),
     Column("value", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("author", Words, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("stated_at", UtcTime, nullable=False),
+    Column("origin", Uuid),  # as above
     Index("setting_patient", "patient"),
 )
 
@@ -139,11 +186,11 @@ envelope = Table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("gateway", String(64), nullable=False),
     Column("outbox_id", Uuid, nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", COUNT, nullable=False),
     Column("previous", LargeBinary(32), nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("verdict", String(16), nullable=False),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("received_at", UtcTime, nullable=False),
     Column("receipt_due", Boolean, nullable=False),
     Index("envelope_chain", "gateway", "outbox_id", "sequence"),
@@ -197,6 +244,13 @@ statement = Table(
     Index("statement_boot", "boot_id"),
 )
 
+carried = Table(  # which measurements an envelope brought, whatever of them was known before
+    "carried",
+    metadata,
+    Column("envelope", ForeignKey("envelope.digest"), primary_key=True),
+    Column("measurement", ForeignKey("measurement.id"), primary_key=True),
+)
+
 item = Table(  # everything else a home said: undecodable bytes, events, items of a later version
     "item",
     metadata,
@@ -236,8 +290,11 @@ alert = Table(
     Column("moved_by", Text),
     Column("outcome", String(32)),
     Column("reopened", Integer, nullable=False, default=0),
+    Column("folded_into", Uuid),  # the item that tells of what is folded
+    Column("rank", Integer, nullable=False, default=0),  # of its urgency, with what is folded in: 0 is severe
     Index("alert_subject", "subject"),
     Index("alert_state", "state", "due_at"),
+    Index("alert_folded", "folded_into"),
 )
 
 alert_history = Table(
@@ -247,9 +304,9 @@ alert_history = Table(
     Column("alert", ForeignKey("alert.id"), nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("what", String(32), nullable=False),
-    Column("by", Text),
+    Column("by", Words),
     Column("outcome", String(32)),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("asked", String(16)),
     Index("alert_history_alert", "alert"),
 )
@@ -286,15 +343,23 @@ delivery = Table(
     Column("claimed_until", UtcTime),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_attempt_at", UtcTime, nullable=False),
-    Column("last_error", Text),
+    Column("last_error", Words),
     Column("dead", Boolean, nullable=False, default=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("rank", Integer, nullable=False, default=0),  # who goes first: alerts by urgency, then readings
     Column("about", String(64)),  # whom the receiver may have it of, where a consent is needed
     Column("held_at", UtcTime),  # since when, for whom, of whom and of what a consent is missing
     Column("held_to", Text),
     Column("held_of", String(64)),
     Column("held_data", String(32)),
-    Index("delivery_next", "dead", "next_attempt_at"),
+    Index(  # what is claimed next, in order; what is delivered is not in it
+        "delivery_waiting",
+        "rank",
+        "created_at",
+        "next_attempt_at",
+        sqlite_where=text("dead = 0 AND delivered < wanted"),
+        postgresql_where=text("NOT dead AND delivered < wanted"),
+    ),
     Index("delivery_held", "held_of"),
 )
 
@@ -303,7 +368,7 @@ downlink = Table(
     metadata,
     _key(),
     Column("gateway", ForeignKey("gateway.name"), nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", COUNT, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
     Column("published", Boolean, nullable=False, default=False),
@@ -321,7 +386,7 @@ sink_cursor = Table(  # how far a sink beside the record has been fed
     "sink_cursor",
     metadata,
     Column("sink", String(32), primary_key=True),
-    Column("position", Integer, nullable=False),
+    Column("position", COUNT, nullable=False),
 )
 
 change = Table(  # each stored or re-folded measurement, in order: what sinks follow

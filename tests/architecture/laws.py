@@ -32,6 +32,13 @@ PURE: Final[dict[str, tuple[str, ...]]] = {
     "cloud_bridge.rules": ("cloud_bridge.rules",),
     "cloud_bridge.alerts": ("cloud_bridge.rules.base", "cloud_bridge.rules.care", "cloud_bridge.duty"),
     "cloud_bridge.duty": ("cloud_bridge.rules.base", "cloud_bridge.rules.care"),
+    "cloud_bridge.discharge": (
+        "cloud_bridge.rules",
+        "cloud_bridge.duty",
+        "cloud_bridge.connectors.base",
+        "cloud_bridge.connectors.fhir_codes",
+        "cloud_bridge.connectors.hl7_segments",
+    ),
     **{
         f"cloud_bridge.connectors.{pure}": (
             "cloud_bridge.rules.base",
@@ -41,7 +48,7 @@ PURE: Final[dict[str, tuple[str, ...]]] = {
             "cloud_bridge.connectors.fhir_",
             "cloud_bridge.connectors.hl7_",
         )
-        for pure in ("fhir_map", "hl7_map", "hl7_segments", "webhook_map", "webhook_signature")
+        for pure in ("fhir_map", "fhir_visit", "hl7_map", "hl7_segments", "webhook_map", "webhook_signature")
     },
 }
 
@@ -56,10 +63,18 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
     "argon2": ("cloud_bridge.access.",),
     "pyotp": ("cloud_bridge.access.",),
     "jwt": ("cloud_bridge.connectors.",),
-    "hl7": ("cloud_bridge.connectors.hl7v2", "virtual_home."),
-    "httpx": ("cloud_bridge.connectors.", "virtual_home."),
+    "hl7": (
+        "cloud_bridge.connectors.hl7v2",
+        "cloud_bridge.discharge.hl7_fields",
+        "cloud_bridge.mllp_listener",
+        "virtual_home.",
+    ),
+    "authlib": ("cloud_bridge.access.oidc",),
+    "joserfc": ("cloud_bridge.access.oidc", "cloud_bridge.access.provider"),
+    "httpx": ("cloud_bridge.connectors.", "cloud_bridge.access.provider", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),
     "alembic": ("cloud_bridge.store.",),
+    "psycopg": (),  # SQLAlchemy's business alone
     "influxdb_client": ("cloud_bridge.store.",),
     "fastapi": ("cloud_bridge.api.", "cloud_bridge.console."),
     "uvicorn": ("cloud_bridge.app", "cloud_bridge.api."),

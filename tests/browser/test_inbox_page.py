@@ -22,6 +22,7 @@ from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.alerts import Outcome
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.page_links import PageLinks
+from tests.doubles.alarm_storm import alarming, enrolled
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.page_visitor import PASSWORD, ZONE, credentials, fill
 from virtual_home.processes import free_port
@@ -152,7 +153,7 @@ def _browser(folder: Path) -> webdriver.Chrome:
     for argument in (*arguments, f"--user-data-dir={folder}/profile"):
         options.add_argument(argument)
     # Nothing but loopback: any other name does not resolve.
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
     browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     browser.set_window_size(*WIDE)
     return browser
@@ -311,6 +312,32 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_fails(page: Open) -> None:
     assert all(name.startswith(page.address) for name in loaded)
     errors = [line for line in page.browser.get_log("browser") if line["level"] == "SEVERE"]
     assert [line for line in errors if "favicon" not in line["message"]] == []
+
+
+def test_pages_are_turned_by_keyboard_alone(page: Open) -> None:
+    page.desk.store.intake.accept_all(alarming(enrolled(page.desk, 50)), page.desk.now)
+    while page.desk.ingest.drain():
+        pass
+    page.browser.get(f"{page.address}/?lang=en")
+    _turn(page, "next", "page 2 of 2")
+    _turn(page, "prev", "page 1 of 2")
+    page.browser.set_window_size(*PHONE)
+    page.browser.get(f"{page.address}/?lang=zh-Hans")
+    _turn(page, "next", "第 2 页")
+    _legible(page)
+
+
+def _turn(page: Open, rel: str, said: str) -> None:
+    """Go to a link by the tabulator, and press it."""
+    for _ in range(30):
+        page.focused().send_keys(Keys.TAB)
+        if page.focused().get_attribute("rel") == rel:
+            break
+    assert page.focused().value_of_css_property("outline-style") != "none"
+    assert page.focused().rect["height"] >= 44
+    page.focused().send_keys(Keys.ENTER)
+    page.until_said(said)
+    assert "53" in page.browser.title
 
 
 def test_severity_is_said_in_words_and_shape(page: Open) -> None:

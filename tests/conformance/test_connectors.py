@@ -21,7 +21,7 @@ from cloud_bridge.destinations import Destinations
 from service_kit.log import silent
 from tests.doubles.bridge_desk import BridgeDesk, told
 from tests.doubles.bridge_home import SealingHome
-from tests.doubles.bridge_orders import alert_order, order
+from tests.doubles.bridge_orders import alert_order, order, reminder_order, visit_order
 from tests.doubles.bridge_readings import blood_pressure, reading
 from tests.doubles.receivers import RECEIVERS, Behaviour, receiving
 from wire_format.errors import KitelineError, Misconfigured, Rejected, Unreachable
@@ -33,6 +33,8 @@ ORDERS: dict[str, Callable[[], Order]] = {
     "revision": lambda: order(reading("142", "91"), revision=2),
     "alert": alert_order,
 }
+OF_A_PLAN: dict[str, Callable[[], Order]] = {"visit": visit_order, "reminder": reminder_order}
+"""What a discharge plan asks for: not every system has a use for it, as HL7 v2 has no message of ours."""
 
 
 def test_every_kind_of_follow_up_system_meets_this_suite() -> None:
@@ -46,6 +48,17 @@ async def test_what_is_taken_is_delivered(kind: str, what: str, how: Behaviour) 
     async with receiving(kind, how) as (receiver, connector):
         await connector.deliver(ORDERS[what]())
         assert receiver.ids
+
+
+@every_connector
+@pytest.mark.parametrize("what", OF_A_PLAN)
+async def test_what_a_discharge_plan_asks_for_is_the_same_again_or_nothing(kind: str, what: str) -> None:
+    async with receiving(kind) as (receiver, connector):
+        await connector.deliver(OF_A_PLAN[what]())
+        once = list(receiver.ids)
+        await connector.deliver(OF_A_PLAN[what]())
+        assert receiver.ids == once * 2
+        assert len(once) == (kind in {"fhir", "webhook"})
 
 
 @every_connector

@@ -14,6 +14,7 @@ from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.codec import Item, encode_items
 from wire_format.downlink import Delivered, open_downlink
 from wire_format.envelope import FIRST_PREVIOUS, EnvelopeHeader, Sealed, seal
+from wire_format.keys import SealKey
 from wire_format.receipt import Receipt, SettledRange, verify_receipt
 from wire_format.topics import Channel, Topic
 
@@ -27,12 +28,14 @@ class SealingHome:
         self.gateway, self.outbox_id = gateway, UUID(int=outbox)
         self.sealed: list[Sealed] = []
 
-    def seal(self, items: Sequence[Item], *, payload: bytes | None = None) -> Sealed:
+    def seal(
+        self, items: Sequence[Item], *, payload: bytes | None = None, also: Sequence[SealKey] = ()
+    ) -> Sealed:
         previous = self.sealed[-1].digest if self.sealed else FIRST_PREVIOUS
         sent = dt.datetime.now(dt.UTC).replace(microsecond=0)
         header = EnvelopeHeader(self.gateway, self.outbox_id, len(self.sealed) + 1, sent, previous)
         data = encode_items(list(items)) if payload is None else payload
-        one = seal(data, header, gateway_keys().signing, (bridge_keys().opening.public,))
+        one = seal(data, header, gateway_keys().signing, (bridge_keys().opening.public, *also))
         self.sealed.append(one)
         return one
 

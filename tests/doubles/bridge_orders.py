@@ -6,7 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from cloud_bridge.alerts import Alert, AlertState
-from cloud_bridge.connectors.base import AlertOrder, CareContext, Gateway, Identifier, ReadingOrder
+from cloud_bridge.connectors.base import (
+    AlertOrder,
+    CareContext,
+    Gateway,
+    Identifier,
+    ReadingOrder,
+    ReminderOrder,
+    VisitOrder,
+)
 from cloud_bridge.rules.base import Finding, Reading, Severity, Standing
 from tests.doubles.bridge_readings import NOW, reading
 from wire_format.measurement import Measurement
@@ -46,3 +54,14 @@ def alert_order(**changes: Any) -> AlertOrder:
     alert = Alert(UUID(int=77), finding, AlertState.OPEN, 1, NOW, NOW + dt.timedelta(minutes=15))
     alert = replace(alert, **changes)
     return AlertOrder(alert, evidence, CARE, GATEWAY, "Severe", "Call now.", "For you: Severe", "请坐下休息")
+
+
+def visit_order(**changes: Any) -> VisitOrder:
+    care = replace(CARE, family_doctor=Identifier(f"{BASE}/staff", "doctor-7"))
+    due = NOW + dt.timedelta(hours=72)
+    made = VisitOrder(UUID(int=78), care, NOW, due, "First visit", ("Amlodipine: 1 tablet",), ("Potassium",))
+    return replace(made, **changes)
+
+
+def reminder_order() -> ReminderOrder:
+    return ReminderOrder(UUID(int=79), CARE, NOW, NOW + dt.timedelta(hours=1), "Amlodipine")

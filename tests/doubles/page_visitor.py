@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -13,8 +13,12 @@ import pyotp
 
 from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.access.passwords import Credentials, new_credentials
+from cloud_bridge.access.tokens import issue
 from cloud_bridge.api.app import create_app
-from cloud_bridge.api.room import Page
+from cloud_bridge.api.room import Door, Page
+from cloud_bridge.api.v1.door import PER_MINUTE, Programs
+from cloud_bridge.api.v1.streams import Streams
+from cloud_bridge.console.pages import PEOPLE
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk, told
@@ -34,6 +38,20 @@ def credentials() -> Credentials:
     return new_credentials(PASSWORD)
 
 
+def programs(desk: BridgeDesk, per_minute: int = PER_MINUTE) -> Programs:
+    """What programs ask of this desk's store."""
+    store = desk.store
+    streams = Streams(poll_s=0.05, heartbeat_s=0.2)
+    return Programs(store.alerts, store.listings, store.tokens, per_minute, streams)
+
+
+def token(desk: BridgeDesk, name: str, days: int = 30) -> str:
+    """A new token of an account."""
+    text, made = issue(name, desk.store.access.stamp(name), days, desk.now)
+    desk.store.tokens.add(made, text)
+    return text
+
+
 def fill(desk: BridgeDesk) -> None:
     """Two weeks of one person with a severe end, a second person, and a home where nobody is known."""
     home = SealingHome()
@@ -41,6 +59,11 @@ def fill(desk: BridgeDesk) -> None:
         for minute in (0, 2):
             m = blood_pressure(str(128 + day % 9), str(78 + day % 5), minutes=day * 1440 + minute)
             desk.receive(home, home.seal(told(m)))
+    fill_a_day(desk, home)
+
+
+def fill_a_day(desk: BridgeDesk, home: SealingHome) -> None:
+    """One person with a severe end, a second person, and a home where nobody is known."""
     kilopascals = blood_pressure("17.6", "10.9", unit=Unit.KPA, minutes=-600, remarks=(Remark.CLOCK_AHEAD,))
     untimed = blood_pressure("131", "81", minutes=None)
     for m in (
@@ -70,6 +93,16 @@ def fill_other_programmes(desk: BridgeDesk) -> None:
         desk.receive(home, home.seal(told(m)))
 
 
+async def enter_as(http: httpx.AsyncClient, desk: BridgeDesk, name: str, **changes: str) -> httpx.Response:
+    """Fill in the form for signing in and send it; `changes` are of its fields."""
+    page = await http.get("/sign-in")
+    found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert found is not None
+    code = pyotp.TOTP(credentials().secret).at(desk.now)
+    form = {"csrf": found[1], "name": name, "password": PASSWORD, "code": code, **changes}
+    return await http.post("/sign-in", data=form)
+
+
 class Visitor:
     """A browser's memory: cookies, the last page, and the token of its forms."""
 
@@ -82,6 +115,10 @@ class Visitor:
         wrong_takes_s: float = 0,
         duty: Duty = ALWAYS,
         zone: dt.tzinfo = ZONE,
+        per_minute: int = PER_MINUTE,
+        policies: str | None = None,
+        people: int = PEOPLE,
+        door: Callable[[Callable[[], dt.datetime]], Door] | None = None,
     ) -> None:
         self.desk = BridgeDesk(folder, duty=duty)
         self.told: list[bool] = []
@@ -97,8 +134,11 @@ class Visitor:
             frozenset({HOST, "localhost:8600"}),
             self.desk.store.access if accounts else None,
             wrong_takes_s=wrong_takes_s,
+            policies=policies,
+            people=people,
+            door=None if door is None else door(lambda: self.desk.now),
         )
-        self.app = create_app(page)
+        self.app = create_app(page, programs(self.desk, per_minute=per_minute))
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app), base_url=f"http://{HOST}", follow_redirects=True
         )
@@ -125,11 +165,7 @@ class Visitor:
 
     async def sign_in(self, name: str, **changes: str) -> httpx.Response:
         """Fill in the form and send it; `changes` are of its fields."""
-        page = await self.http.get("/sign-in")
-        found = re.search(r'name="csrf" value="([^"]+)"', page.text)
-        assert found is not None
-        form = {"csrf": found[1], "name": name, "password": PASSWORD, "code": self.code(), **changes}
-        return await self.http.post("/sign-in", data=form)
+        return await enter_as(self.http, self.desk, name, **changes)
 
     async def send(self, path: str, **fields: str) -> httpx.Response:
         """Send a form of a page of ours."""
@@ -169,8 +205,23 @@ async def visitor(
     wrong_takes_s: float = 0,
     duty: Duty = ALWAYS,
     zone: dt.tzinfo = ZONE,
+    per_minute: int = PER_MINUTE,
+    policies: str | None = None,
+    people: int = PEOPLE,
+    door: Callable[[Callable[[], dt.datetime]], Door] | None = None,
 ) -> AsyncIterator[Visitor]:
-    one = Visitor(folder, filled=filled, accounts=accounts, wrong_takes_s=wrong_takes_s, duty=duty, zone=zone)
+    one = Visitor(
+        folder,
+        filled=filled,
+        accounts=accounts,
+        wrong_takes_s=wrong_takes_s,
+        duty=duty,
+        zone=zone,
+        per_minute=per_minute,
+        policies=policies,
+        people=people,
+        door=door,
+    )
     try:
         yield one
     finally:

@@ -6,13 +6,15 @@ finds. `tests/unit/test_rule_registry.py` takes them all, for every rule of the 
 
 import datetime as dt
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
-from cloud_bridge.rules.base import Reading
+from cloud_bridge.rules.base import FirstVisit, Reading, Settings
 from cloud_bridge.rules.catalogue import AnyReadingRule
 from tests.doubles import glucose_stories
 from tests.doubles.bridge_readings import NOW, reading
-from tests.doubles.story_kit import DAY, Story, bp, kpa, member, no, own_setting, yes
+from tests.doubles.story_kit import DAY, EVERYTHING, Story, bp, kpa, member, no, own_setting, yes
 
 
 def _severe() -> list[Story]:
@@ -179,6 +181,23 @@ def _irregular() -> list[Story]:
     ]  # fmt: skip
 
 
+def _visits() -> list[Story]:
+    def asked(**more: Any) -> Settings:
+        due = NOW + dt.timedelta(hours=72)
+        return replace(EVERYTHING, visits=(FirstVisit(UUID(int=9), NOW, due, **more),))
+
+    at = {hours: NOW + dt.timedelta(hours=hours) for hours in (10, 71, 72, 80)}
+    return [
+        no(now=at[72]),
+        no(settings=asked(), now=at[71]),
+        yes(settings=asked(), now=at[72], text="overdue"),
+        no(settings=asked(done_at=at[71]), now=at[80]),
+        yes(settings=asked(done_at=at[80]), now=at[80], text="over"),
+        yes(settings=asked(given_back_at=at[10]), now=at[10], text="given_back"),
+        yes(settings=asked(given_back_at=at[10], done_at=at[71]), now=at[71], text="over"),
+    ]
+
+
 _STORIES: dict[str, Callable[[], list[Story]]] = {
     "BP-SEVERE": _severe,
     "BP-URGENT-CN": _urgent,
@@ -196,6 +215,7 @@ _STORIES: dict[str, Callable[[], list[Story]]] = {
     "GLU-FASTING": glucose_stories.fasting_stories,
     "GLU-TIR": glucose_stories.time_in_range,
     "WEIGHT-HF": glucose_stories.weight_gain,
+    "FIRST-VISIT": _visits,
 }
 
 

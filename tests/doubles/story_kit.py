@@ -8,7 +8,7 @@ from typing import Any
 
 from cloud_bridge.rules.base import Membership, Reading, Setting, Settings
 from cloud_bridge.rules.catalogue import AnyReadingRule
-from cloud_bridge.rules.programme import PROGRAMMES, programme
+from cloud_bridge.rules.programme import DISCHARGE, PROGRAMMES, programme
 from tests.doubles.bridge_readings import NOW, glucose, owned, reading, weight
 from wire_format.identity import derived_id
 from wire_format.measurement import Absent
@@ -21,7 +21,7 @@ LONG_AGO = NOW - dt.timedelta(days=200)
 
 def every_rule() -> list[AnyReadingRule]:
     """Every rule of every installed programme."""
-    return [rule for name in PROGRAMMES for rule in programme(name).rules]
+    return [rule for name in (*PROGRAMMES, DISCHARGE) for rule in programme(name).rules]
 
 
 def rule(identity: str, of_programme: str | None = None) -> AnyReadingRule:

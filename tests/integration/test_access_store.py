@@ -28,6 +28,8 @@ from tests.doubles.edge_hospital import eventually
 from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Rejected, Unreachable
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 PASSWORD = "a long enough password"  # noqa: S105 - an example
 NURSE = Account("1", Role.NURSE, "ward-1")
 """The patients of the desk name "1" as nurse, physician and organization."""
@@ -117,7 +119,18 @@ def test_a_consent_holds_for_its_time(desk: BridgeDesk) -> None:
         valid_from=desk.now + hour,
         valid_until=desk.now + 2 * hour,
     )
-    held = [desk.store.access.subject("patient-1", desk.now + n * hour / 2).consented for n in range(5)]
+    moments = [desk.now + n * hour / 2 for n in range(5)]
+    held = [desk.store.access.subject("patient-1", at).consented for at in moments]
+    # Of many at once it is the same as of each.
+    consent(desk, DataType.GLUCOSE)
+    desk.store.access.withdraw_consent(
+        "patient-1", "nurse", DataType.GLUCOSE, by="p-1", now=desk.now + hour / 3
+    )
+    consent(desk, DataType.BODY, to="organization:1")
+    for at in (desk.now - hour, *moments):
+        together = desk.store.access.subjects(["patient-2", "patient-1", "nobody"], at)
+        assert together == {one: desk.store.access.subject(one, at) for one in together}
+        assert len(together) == 3
     assert [bool(one) for one in held] == [False, False, True, True, False]
 
 
@@ -154,7 +167,7 @@ def test_every_decision_is_on_record_and_an_edit_is_found(desk: BridgeDesk) -> N
     *_, (_, head) = access.entries()
     assert access.broken_at(head) is None
     with desk.store.engine.begin() as connection:
-        connection.execute(text("UPDATE audit SET allowed = 1 WHERE number = 2"))
+        connection.execute(text("UPDATE audit SET allowed = true WHERE number = 2"))
     assert access.broken_at() == 2
     with desk.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM audit WHERE number > 1"))
@@ -198,6 +211,7 @@ async def test_the_head_of_the_record_is_said_in_the_log(desk: BridgeDesk) -> No
     await eventually(lambda: said[-1].get("count") == 1)
     saying.cancel()
     await asyncio.wait([saying])
+    await asyncio.get_running_loop().shutdown_default_executor()  # it may still ask, in another thread
     ((_, digest),) = desk.store.access.entries()
     assert said[0] == {"event": "audit_head", "count": 0, "digest": BEGINNING.hex()}
     assert said[1] == {"event": "audit_head_unknown", "error": "Unreachable"}
@@ -215,6 +229,7 @@ def command(folder: Path, *words: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.strip(), done.stderr
 
 
+@pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
 def test_from_the_command_line(tmp_path: Path) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())
     (tmp_path / "bridge.toml").write_text(
@@ -230,7 +245,14 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert PASSWORD not in out
     _, out, _ = command(tmp_path, "account", "list")
     assert json.loads(out) == [
-        {"name": "n1", "role": "nurse", "organization": "ward-1", "active": True, "patients": []}
+        {
+            "name": "n1",
+            "role": "nurse",
+            "organization": "ward-1",
+            "active": True,
+            "patients": [],
+            "bound": [],
+        }
     ]
     assert command(tmp_path, "account", "disable", "n1")[0] == 0
     status, _, said = command(tmp_path, "account", "enable", "n2")

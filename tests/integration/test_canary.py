@@ -18,6 +18,7 @@ from tests.integration.test_edge_publisher import CLOCK, home
 from virtual_home.servers import broker
 from wire_format.codec import Item, encode_items
 from wire_format.envelope import EnvelopeHeader, Sealed, digest_of
+from wire_format.keys import SealKey
 from wire_format.measurement import RawPacket
 from wire_format.topics import Channel
 
@@ -25,7 +26,7 @@ from wire_format.topics import Channel
 class OpenSealer(Sealer):
     """What a gateway would be whose sealing somebody switched off."""
 
-    def prepare(self, items: Sequence[Item]) -> Seal:
+    def prepare(self, items: Sequence[Item], also: tuple[SealKey, ...] = ()) -> Seal:  # noqa: ARG002 - sealed to nobody
         payload = encode_items(list(items))
 
         def under(header: EnvelopeHeader) -> Sealed:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from cloud_bridge.alerts import AlertState, Outcome
 from cloud_bridge.connectors.fhir_r4 import FhirR4Connector
 from cloud_bridge.delivery import DeliveryLoop
+from cloud_bridge.work_orders import WorkOrders
 from service_kit.log import silent
 from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import SealingHome
@@ -24,8 +26,10 @@ from wire_format.nomenclature import Unit
 class Way:
     """A home, the bridge's store, and a hospital that knows its patients."""
 
-    def __init__(self, bridge: BridgeDesk, desk: Desk, loop: DeliveryLoop) -> None:
-        self.bridge, self.desk, self._loop = bridge, desk, loop
+    def __init__(
+        self, bridge: BridgeDesk, desk: Desk, loop: DeliveryLoop, connector: FhirR4Connector
+    ) -> None:
+        self.bridge, self.desk, self._loop, self.connector = bridge, desk, loop, connector
         self.home = SealingHome()
 
     async def measure(self, *measured: Measurement, person: str = "p-1") -> None:
@@ -64,7 +68,7 @@ async def path(folder: Path) -> AsyncIterator[Way]:
                 await desk.know(kind, "https://hospital.example/id/staff", "1")
             connectors = {"fhir": connector}
             loop = DeliveryLoop(bridge.store.deliveries, connectors, lambda: bridge.now, log=silent())
-            yield Way(bridge, desk, loop)
+            yield Way(bridge, desk, loop, connector)
     finally:
         bridge.close()
         await server.stop()
@@ -141,3 +145,84 @@ async def test_silence_late_data_and_what_is_asked_of_the_patient_alone(
         await way.measure(blood_pressure("121", minutes=3 * DAY))
         ended = [t for t in await way.tasks() if t["businessStatus"]["text"] == "resolved"]
         assert [t["status"] for t in ended] == ["cancelled"]
+
+
+async def test_a_severe_repeat_is_the_same_work_order_asked_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with path(tmp_path_factory.mktemp("p")) as way:
+        await way.measure(blood_pressure("192", "124"))
+        (task,) = await way.tasks()
+        await way.desk.take_on(task)
+        alert = way.bridge.store.alerts.open_alerts()[0].alert_id
+        assert way.bridge.store.alerts.acknowledge(alert, "nurse-1", way.bridge.now)
+        await way.deliver()
+        await way.measure(blood_pressure("201", "126", minutes=DAY - 1))
+        (again,) = await way.tasks()
+        assert (again["id"], again["status"], again["priority"]) == (task["id"], "requested", "stat")
+        assert again["description"].startswith("One severe reading: 201/126 mmHg")
+        assert "2 episodes in this item" in again["description"]
+        assert len([i for i in again["input"] if i["type"]["text"] == "reading"]) == 2
+        (issue,) = await way.desk.find("DetectedIssue")
+        assert len(issue["implicated"]) == 2
+        # The patient is told again what to do, of each episode once.
+        kinds = [m["category"][0]["coding"][0]["code"] for m in await way.desk.find("CommunicationRequest")]
+        assert sorted(kinds) == ["alert", "alert", "reminder", "reminder"]
+        # A second reading of the episode is no new asking, and no new message.
+        await way.desk.take_on(again)
+        await way.measure(blood_pressure("199", "125", minutes=DAY + 3))
+        (confirmed,) = await way.tasks()
+        assert (confirmed["status"], confirmed["businessStatus"]["text"]) == ("accepted", "confirmed")
+        assert len(await way.desk.find("CommunicationRequest")) == 4
+
+
+async def test_a_nurse_in_the_hospitals_own_system_takes_over_and_closes_the_alert_here(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with path(tmp_path_factory.mktemp("p")) as way:
+        bridge, told = way.bridge, list[bool]()
+        await way.desk.know("Practitioner", "https://hospital.example/id/staff", "2")
+        await way.measure(blood_pressure("192", "124"))
+        (alert,) = bridge.store.alerts.open_alerts()
+        orders = WorkOrders(
+            bridge.store.alerts,
+            bridge.store.first_visits,
+            way.connector,
+            lambda: bridge.now,
+            interval_s=1,
+            log=silent(),
+            on_acknowledged=lambda: told.append(True),
+        )
+        # Another nurse makes it hers: owner and status in one change.
+        (task,) = await way.tasks()
+        (other,) = await way.desk.find("Practitioner", identifier="https://hospital.example/id/staff|2")
+        hers = f"Practitioner/{other['id']}"
+        assert task["owner"]["reference"] != hers
+        await way.desk.take_on(task | {"owner": {"reference": hers}}, "in-progress")
+        await orders.round()
+        (begun,) = bridge.store.alerts.open_alerts()
+        assert (begun.state, begun.acknowledged_by) == (AlertState.IN_PROGRESS, hers)
+        assert [row["gateway"] for row in bridge.table("downlink")] == ["gw-1"]  # the home is told, once
+        # A second reading says it again: the work order stays hers, and under way.
+        await way.measure(blood_pressure("190", "122", minutes=3))
+        (task,) = await way.tasks()
+        assert (task["owner"]["reference"], task["status"]) == (hers, "in-progress")
+        assert task["businessStatus"]["text"] == "confirmed"
+        said = {"coding": [{"system": "urn:kiteline:outcome", "code": "medication_changed"}]}
+        output = [{"type": {"text": "outcome"}, "valueCodeableConcept": said}]
+        await way.desk.take_on(task | {"output": output}, "completed")
+        await orders.round()
+        assert bridge.store.alerts.open_alerts() == []
+        closed = bridge.store.alerts.alert(alert.alert_id)
+        assert closed is not None
+        assert (closed.state, closed.outcome, closed.moved_by) == (
+            AlertState.RESOLVED,
+            Outcome.MEDICATION_CHANGED,
+            hers,
+        )
+        # What goes back to the hospital says the same, and changes nothing that she did.
+        await way.deliver()
+        (after,) = await way.tasks()
+        assert (after["status"], after["owner"]["reference"], after["output"]) == ("completed", hers, output)
+        assert len(bridge.table("downlink")) == 1
+        assert told == [True, True]

@@ -25,9 +25,12 @@ from tests.doubles.bridge_desk import BridgeDesk, assigned, sealer
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.clinic import CLINIC, FHIR, NEEDED, TO, bring, give, held, withdraw
+from tests.doubles.databases import Databases
 from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.page_visitor import visitor
 from wire_format.errors import Unreachable
+
+on_each_engine = pytest.mark.usefixtures("each_engine")
 
 SEVERE = blood_pressure("192", "124")
 HOUR = dt.timedelta(hours=1)
@@ -63,6 +66,7 @@ def noted(desk: BridgeDesk) -> list[tuple[str, bool, str]]:
     return [(one.data or "", one.allowed, one.reason) for one in entries]
 
 
+@on_each_engine
 async def test_without_consent_it_is_held_and_with_it_let_go(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     bring(desk, SEVERE)
@@ -183,6 +187,7 @@ async def test_what_nobody_consents_to_becomes_a_dead_letter_in_the_end(desk: Br
     assert pair.clinic.taken == []
 
 
+@on_each_engine
 async def test_a_reading_that_is_somebody_elses_is_taken_back_and_held(desk: BridgeDesk) -> None:
     pair = Pair(desk)
     give(desk, DataType.BLOOD_PRESSURE)
@@ -263,6 +268,7 @@ async def test_a_reading_that_is_nobodys_is_taken_back_without_a_consent(desk: B
     assert WithdrawnReading(SEVERE.measurement_id) in pair.clinic.taken
 
 
+@on_each_engine
 async def test_a_withdrawal_between_claim_and_sending_stops_it(desk: BridgeDesk) -> None:
     give(desk, DataType.ALERTS, DataType.BLOOD_PRESSURE)
     bring(desk, SEVERE)
@@ -295,17 +301,17 @@ async def test_a_destination_that_needs_none_any_more_gets_what_was_held(
 ) -> None:
     bring(desk, SEVERE)
     await Pair(desk).deliver()
-    again = SqlStore(f"sqlite:///{tmp_path}/bridge.sqlite", sealer, (FHIR, CLINIC), consent_needed=NEEDED)
+    again = SqlStore(Databases.of(tmp_path), sealer, (FHIR, CLINIC), consent_needed=NEEDED)
     again.deliveries.needs_changed(desk.now)
     assert again.deliveries.claim_deliveries(desk.now, 10) == []
     again.close()
     other = {CLINIC: "organization:other"}
-    again = SqlStore(f"sqlite:///{tmp_path}/bridge.sqlite", sealer, (FHIR, CLINIC), consent_needed=other)
+    again = SqlStore(Databases.of(tmp_path), sealer, (FHIR, CLINIC), consent_needed=other)
     again.deliveries.needs_changed(desk.now)
     assert again.deliveries.claim_deliveries(desk.now, 10) == []
     assert {one.recipient for one in again.deliveries.held()} == {"organization:other"}
     again.close()
-    again = SqlStore(f"sqlite:///{tmp_path}/bridge.sqlite", sealer, (FHIR, CLINIC))
+    again = SqlStore(Databases.of(tmp_path), sealer, (FHIR, CLINIC))
     again.deliveries.needs_changed(desk.now)
     assert len(again.deliveries.claim_deliveries(desk.now, 10)) == 2
     again.close()
@@ -338,6 +344,7 @@ def test_status_says_what_is_held_and_why(tmp_path: Path) -> None:
     config.write_text(f"""
 site = "ward"
 state = "{tmp_path}"
+database = "{Databases.of(tmp_path)}"
 [keys]
 bridge = "{tmp_path}/bridge.key"
 [broker]

@@ -16,7 +16,12 @@ from cloud_bridge.console.life import ASKED, HAPPENED, OUTCOME_WORDS, STATES
 from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.store.base import ClaimedDelivery
+from tests.doubles.bridge_desk import told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import weight
 from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
+from wire_format.measurement import Failure, Remark
+from wire_format.nomenclature import Quantity
 
 # --- coming in ---
 
@@ -34,6 +39,23 @@ async def test_a_link_opens_the_page_once(tmp_path: Path) -> None:
         again = await one.http.get(f"/enter?token={token}")
         assert again.status_code == 403
         assert "cloud-bridge link" in again.text
+
+
+@pytest.mark.parametrize("accounts", [True, False])
+async def test_a_reading_of_any_quantity_has_a_name_on_the_page(tmp_path: Path, accounts: bool) -> None:
+    async with visitor(tmp_path, accounts=accounts) as one:
+        home = SealingHome(outbox=2)
+        for minute, quantity in enumerate(Quantity):
+            m = weight(f"{700 + minute}.5", minutes=minute).model_copy(update={"quantity": quantity})
+            one.desk.receive(home, home.seal(told(m, "p-1")))
+        if accounts:
+            one.consent("nurse", *DataType)
+            one.hire("n1", Role.NURSE)
+            await one.sign_in("n1")
+        page = await one.http.get("/") if accounts else await one.enter()
+        assert page.status_code == 200
+        for minute, quantity in enumerate(Quantity):  # a pressure without its parts shows nothing
+            assert (f"{700 + minute}.5" in page.text) == (quantity is not Quantity.BLOOD_PRESSURE)
 
 
 @pytest.mark.parametrize("path", ["/", "/?lang=en"])
@@ -178,7 +200,8 @@ async def test_it_shows_every_programme_what_came_late_and_what_was_refused(
         said = {
             "en": (
                 "Very low glucose: 2.6 mmol/L (&lt;3.0)",
-                "Very low glucose: LO mg/dL (&lt;54)",
+                "Very low glucose: LO mg/dL (&lt;54); 2 episodes in this item",
+                "Earlier and other episodes",
                 "Weight rose by 3.0 kg within 2 days, to 83.0 kg (received late)",
                 "received late</span>",
                 "not used by rules: control solution",
@@ -186,11 +209,17 @@ async def test_it_shows_every_programme_what_came_late_and_what_was_refused(
                 "<td>glucose</td><td>LO mg/dL</td>",
                 "<td>weight</td><td>83.0 kg</td>",
             ),
-            "zh": ("血糖过低\uff1aLO mg/dL", "体重 2 天内增加 3.0 kg", "延迟收到", "未用于规则\uff1a质控液"),
+            "zh": (
+                "血糖过低\uff1aLO mg/dL",
+                "本条共 2 次发作",
+                "体重 2 天内增加 3.0 kg",
+                "延迟收到",
+                "未用于规则\uff1a质控液",
+            ),
         }[language]
         assert [sentence for sentence in said if sentence not in page] == []
         assert "<svg" not in page  # there is no blood pressure to draw
-        assert len(re.findall(r'<section class="item ', page)) == 3
+        assert len(re.findall(r'<section class="item ', page)) == 2
 
 
 async def test_an_empty_inbox_says_so(tmp_path: Path) -> None:
@@ -268,6 +297,7 @@ def test_every_sentence_has_its_chinese() -> None:
     sentences |= {*OUTCOME_WORDS.values(), *STATES.values(), *ASKED.values(), *HAPPENED.values(), GIVEN_BACK}
     assert (set(OUTCOME_WORDS), set(STATES), set(ASKED)) == (set(Outcome), set(AlertState), set(CareRole))
     assert (set(ROLES), set(KINDS), set(ACTIONS)) == (set(Role), set(DataType), set(Action))
+    sentences |= {one.value.replace("_", " ") for one in (*Remark, *Failure)}
     assert len(sentences) > 100
     chinese = language("zh-Hans").sentences
     assert sorted(s for s in sentences if s not in chinese) == []

@@ -2,24 +2,36 @@
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
-from cloud_bridge.alerts import Alert, AlertState, Outcome, Request
+from cloud_bridge.alerts import Act, Alert, AlertState, Outcome, Request
+from cloud_bridge.cli import app
 from cloud_bridge.connectors.base import Connector, Order, ReadingOrder, WorkReport, WorkState
 from cloud_bridge.delivery import LONGEST_PAUSE_S, DeliveryLoop
+from cloud_bridge.rules.care import CareRole
 from cloud_bridge.steps import Step
-from cloud_bridge.work_orders import WorkOrders
+from cloud_bridge.store.base import Taken
+from cloud_bridge.work_orders import AT_A_TIME, WorkOrders
+from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk, assigned, told
 from tests.doubles.bridge_home import SealingHome
-from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.bridge_readings import NOW, blood_pressure
+from tests.doubles.databases import Databases
+from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Misconfigured, Rejected, Unreachable
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 FAILURES = [Unreachable("no answer"), Misconfigured("who are you"), KeyError("a bug of ours")]
 
@@ -39,6 +51,14 @@ def loop(desk: BridgeDesk, connector: ScriptedConnector, steps: list[Step] | Non
             steps.append(step)
 
     return DeliveryLoop(desk.store.deliveries, {"fhir": connector}, lambda: desk.now, observe, log=silent())
+
+
+async def end(running: asyncio.Task[None]) -> None:
+    """End a loop, and what it still asks of the store in another thread."""
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 async def test_everything_due_is_delivered_once(desk: BridgeDesk) -> None:
@@ -93,6 +113,41 @@ async def test_what_is_refused_is_a_dead_letter_that_people_can_retry(desk: Brid
     assert len(connector.taken) == 2
 
 
+@pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
+async def test_a_dead_letter_is_seen_and_tried_again_from_the_command_line(
+    desk: BridgeDesk, tmp_path: Path
+) -> None:
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    config = tmp_path / "bridge.toml"
+    config.write_text(f"""
+site = "ward"
+state = "{tmp_path}"
+database = "{Databases.of(tmp_path)}"
+keys = {{ bridge = "{tmp_path}/bridge.key" }}
+broker = {{ host = "127.0.0.1", port = 1883 }}
+fhir = {{ base_url = "http://127.0.0.1:1/fhir" }}
+""")
+
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--config", str(config)])
+
+    connector = ScriptedConnector(Rejected("unknown patient"), Rejected("unknown patient"))
+    await loop(desk, connector).round()
+    letters = json.loads(command("status").output)["dead_letters"]
+    assert sorted((one["kind"], one["error"]) for one in letters) == [
+        ("alert", "unknown patient"),
+        ("reading", "unknown patient"),
+    ]
+    for one in letters:
+        done = command("retry", one["kind"], one["subject"], one["destination"])
+        assert (done.exit_code, done.output) == (0, "")
+    status = json.loads(command("status").output)
+    assert (status["dead_letters"], status["deliveries_waiting"]) == ([], 2)
+    desk.now = dt.datetime.now(dt.UTC)
+    assert await loop(desk, connector).round() == 2
+    assert json.loads(command("status").output)["deliveries_waiting"] == 0
+
+
 async def test_a_reading_that_is_nobodys_any_more_is_not_filed(desk: BridgeDesk) -> None:
     connector = ScriptedConnector()
     home = SealingHome(outbox=2)
@@ -121,9 +176,7 @@ async def test_the_loop_wakes_at_once(desk: BridgeDesk) -> None:
         one.wake()
         while len(connector.taken) < 3:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end(running)
 
 
 class Stuck(ScriptedConnector):
@@ -149,9 +202,7 @@ async def test_a_system_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
         one.wake()
         while len(connector.taken) < 5:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end(running)
     errors = [row["last_error"] for row in both.table("delivery") if row["destination"] == "gone"]
     assert any("No connector is configured" in (error or "") for error in errors)
     both.close()
@@ -164,6 +215,7 @@ async def orders(desk: BridgeDesk, connector: ScriptedConnector, heard: list[boo
     await loop(desk, connector).round()
     return WorkOrders(
         desk.store.alerts,
+        desk.store.first_visits,
         connector,
         lambda: desk.now,
         interval_s=0.01,
@@ -228,6 +280,22 @@ async def test_work_that_is_given_back_is_the_next_roles_and_the_outcome_is_kept
     assert said[2] == ("escalated", "given back in the hospital's system")
 
 
+async def test_a_hospital_whose_clock_is_ahead_holds_up_nothing(desk: BridgeDesk) -> None:
+    connector, heard = ScriptedConnector(), []
+    asking = await orders(desk, connector, heard)
+    (alert,) = desk.store.alerts.open_alerts()
+    tomorrow = desk.now + dt.timedelta(days=1)
+    connector.reports = [WorkReport(alert.alert_id, WorkState.REFUSED, "Practitioner/7", tomorrow)]
+    await asking.round()
+    (given,) = desk.store.alerts.open_alerts()
+    assert (given.request, given.moved_at) == (Request(0, 1), desk.now)
+    assert given.due_at == desk.now + (alert.due_at - alert.raised_at)
+    # The next role is asked now.
+    before = len(connector.alerts)
+    await loop(desk, connector).round()
+    assert [order.asked for order in connector.alerts[before:]] == [CareRole.PHYSICIAN]
+
+
 async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
     connector, heard = ScriptedConnector(), []
     asking = await orders(desk, connector, heard)
@@ -236,15 +304,55 @@ async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
     async with asyncio.timeout(10):
         while len(connector.asked) < 5:  # noqa: ASYNC110 - the store is asked in another thread
             await asyncio.sleep(0.01)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    await end(running)
 
 
 async def test_nothing_is_asked_before_the_system_has_it(desk: BridgeDesk) -> None:
     connector = ScriptedConnector()
     asking = WorkOrders(
-        desk.store.alerts, connector, lambda: desk.now, interval_s=1, log=silent(), on_acknowledged=list
+        desk.store.alerts,
+        desk.store.first_visits,
+        connector,
+        lambda: desk.now,
+        interval_s=1,
+        log=silent(),
+        on_acknowledged=list,
     )
     await asking.round()
     assert connector.asked == []
+
+
+class Ward:
+    """Live alerts of which nobody ever hears anything, and no visits."""
+
+    def __init__(self, count: int) -> None:
+        self.live = [UUID(int=7919 * number % 100_003 + 1) for number in range(count)]
+
+    def delivered_alerts(self) -> list[UUID]:
+        return self.live
+
+    def delivered_visits(self) -> list[UUID]:
+        return []
+
+    def take_report(self, report: WorkReport, now: dt.datetime) -> bool:
+        raise AssertionError(f"nothing was reported, and {report} was taken at {now}")
+
+    def move(self, alert_id: UUID, act: Act) -> Taken:
+        raise AssertionError(f"nothing was reported, and {act.move} of {alert_id} was made")
+
+
+async def test_of_very_many_work_orders_each_gets_its_turn() -> None:
+    ward, connector = Ward(AT_A_TIME * 2 + 50), ScriptedConnector()
+    asking = WorkOrders(ward, ward, connector, lambda: NOW, interval_s=1, log=silent(), on_acknowledged=list)
+    for _ in range(2):
+        await asking.round()
+    first, second = connector.asked
+    assert (len(first), len(second)) == (AT_A_TIME, AT_A_TIME)
+    assert set(first).isdisjoint(second)
+    gone = set(ward.live[:30])
+    ward.live = ward.live[30:]
+    await asking.round()
+    assert {*first, *second, *connector.asked[2]} | gone == {*ward.live, *gone}
+    ward.live = ward.live[:AT_A_TIME]
+    await asking.round()
+    assert list(connector.asked[3]) == ward.live

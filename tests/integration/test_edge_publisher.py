@@ -13,7 +13,7 @@ import pytest
 
 from edge_agent.clock import GatewayClock, vouched
 from edge_agent.outbox import Outbox
-from edge_agent.publisher import Gateway, Publisher, acknowledgements
+from edge_agent.publisher import STATUS_S, Gateway, Publisher, acknowledgements
 from edge_agent.retransmission import Pace, Schedule
 from edge_agent.sink import GatewayVoice, OutboxSink, Sealer
 from edge_agent.steps import Step
@@ -66,7 +66,7 @@ async def home(folder: Path, port: int, pace: Pace | None = None) -> AsyncIterat
         Broker("127.0.0.1", port, keepalive_s=5, longest_pause_s=0.2),
         f"{SITE}-{GATEWAY}",
         subscriptions=[topic(Channel.RECEIPT), topic(Channel.DOWN)],
-        will=Letter(topic(Channel.STATUS), gateway.status(Presence.LOST, CLOCK.now().utc)),
+        will=lambda: Letter(topic(Channel.STATUS), gateway.status(Presence.LOST, CLOCK.now().utc)),
         events=publisher,
         log=silent(),
     )
@@ -115,6 +115,22 @@ async def test_a_reading_is_published_and_settled_by_its_receipt(
         order = [Step.PUBLISHING, Step.PUBLISHED, Step.RECEIPT_RECEIVED, Step.RECEIPT_VERIFIED]
         positions = [one.steps.index(step) for step in [*order, Step.RECEIPT_SETTLED]]
         assert positions == sorted(positions)
+
+
+async def test_it_says_again_that_it_is_there(
+    tmp_path: Path, server: tuple[Program, int], hospital: Hospital
+) -> None:
+    async with home(tmp_path / "state", server[1]) as one:
+        await hospital.until(lambda: len(hospital.statuses) == 1)
+        for passed in (STATUS_S - 60, STATUS_S + 60, STATUS_S + 120):
+            one.publisher.monotonic = lambda passed=passed: time.monotonic() + passed  # type: ignore[misc]  # as it is now
+            one.publisher.wake()
+            one.measure(120)
+            await hospital.until(lambda: one.outbox.counts().waiting == 0)
+        await hospital.until(lambda: len(hospital.statuses) == 2)
+        said = [decode_status(status) for status in hospital.statuses]
+        assert [one.presence for one in said] == [Presence.ONLINE] * 2
+        assert said[0].since < said[1].since
 
 
 async def test_without_a_receipt_the_same_bytes_come_again(

@@ -10,8 +10,6 @@ from uuid import UUID
 
 import httpx
 import pytest
-from fhirpathpy import evaluate
-from fhirpathpy.models import models
 
 from cloud_bridge.alerts import AlertState, Outcome, Request
 from cloud_bridge.connectors.base import Identifier, WithdrawnReading, WorkState
@@ -20,7 +18,9 @@ from cloud_bridge.rules.base import Standing
 from cloud_bridge.rules.care import CareRole
 from tests.doubles.bridge_orders import BASE, CARE, alert_order, order
 from tests.doubles.bridge_readings import reading
+from tests.doubles.fhir_bindings import wrong_bindings
 from tests.doubles.odd_server import http, odd_server
+from tests.doubles.phd_guide import PHD_DEVICE, broken_rules, holds, rules_of
 from virtual_home.hospital import Desk
 from virtual_home.servers import fhir_server
 from wire_format.errors import KitelineError, Misconfigured, Rejected, Unreachable
@@ -65,37 +65,13 @@ async def test_an_alert_arrives_whole_once_and_valid(tmp_path_factory: pytest.Te
 
 
 async def follows_the_guide(desk: Desk) -> None:
-    """What the Personal Health Device guide says, as FHIRPath."""
-    found = await desk.find("Observation")
-    panels = [o for o in found if holds(o, "code.coding.where(code = '85354-9').exists()")]
-    assert len(panels) == 2
-    for panel in panels:
-        for rule in (
-            "code.coding.where(system = 'urn:iso:std:iso:11073:10101' and code = '150020').count() = 1",
-            "category.coding.where(code = 'vital-signs').exists()",
-            "category.coding.where(code = 'phd').exists()",
-            "component.where(code.coding.where(code = '8480-6').exists()).value.code = 'mm[Hg]'",
-            "component.where(code.coding.where(code = '8462-4').exists()).value.code = 'mm[Hg]'",
-            "component.code.coding.where(code = '150021' or code = '150022').count() = 2",
-            "extension.where(url.endsWith('observation-gatewayDevice')).value.reference.startsWith('Device/')",
-            "subject.reference.startsWith('Patient/')",
-            "device.reference.startsWith('Device/')",
-            "effective.exists()",
-            "meta.security.where(code = 'HTEST').exists()",
-        ):
-            assert holds(panel, rule), rule
-    devices = await desk.find("Device")
-    (phd,) = [d for d in devices if holds(d, "type.coding.where(code = '65573').exists()")]
-    (phg,) = [d for d in devices if holds(d, "type.coding.where(code = '531981').exists()")]
+    """What the Personal Health Device guide says, as FHIRPath; and what R4 binds."""
+    for kind in KINDS:
+        for one in await desk.find(kind):
+            assert (kind, broken_rules(one), wrong_bindings(one)) == (kind, [], [])
+    (phd,) = [d for d in await desk.find("Device") if rules_of(d) is PHD_DEVICE]
     assert holds(phd, "identifier.where(type.coding.code = 'SYSID').value = 'C0-49-5F-FF-FE-00-00-01'")
     assert holds(phd, "specialization.systemType.coding.where(code = '528391').exists()")
-    assert holds(phd, "property.where(type.coding.code = '68220').exists()")
-    assert holds(phg, "identifier.where(type.coding.code = 'SYSID').value = 'DC-A6-32-FF-FE-01-02-03'")
-    assert holds(phg, "specialization.systemType.coding.where(code = '528457').exists()")
-
-
-def holds(resource: dict[str, Any], rule: str) -> bool:
-    return evaluate(resource, rule, model=models["r4"]) == [True]
 
 
 async def test_what_changes_here_changes_there_and_what_staff_did_stays(

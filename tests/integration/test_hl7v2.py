@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,18 +12,17 @@ from typing import Any
 
 import hl7
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hl7.mllp import start_hl7_server
 
 from cloud_bridge.connectors.hl7_map import Routing
 from cloud_bridge.connectors.hl7v2 import Hl7V2Connector, Peer
-from cloud_bridge.connectors.section import TlsSection
+from cloud_bridge.delivery import DeliveryLoop
+from service_kit.log import silent
+from tests.doubles.bridge_desk import BridgeDesk, told
+from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_orders import alert_order, order
-from tests.doubles.bridge_readings import reading
-from wire_format.errors import Misconfigured, Unreachable
+from tests.doubles.bridge_readings import blood_pressure, reading
+from tests.doubles.receivers import acknowledgement
 
 
 class Engine:
@@ -89,82 +89,180 @@ async def test_texts_of_any_language_arrive() -> None:
         assert said.startswith("血压严重升高 | 复测")
 
 
-def _certificate(folder: Path, name: str, issuer: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(issuer[1] if issuer else key, hashes.SHA256())
-    )
-    (folder / f"{name}.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / f"{name}.key").write_bytes(private)
-    return built, key
+# --- a receiver that misbehaves ---
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    authority = _certificate(tmp_path, "authority")
-    for name in ("localhost", "elsewhere", "bridge"):
-        _certificate(tmp_path, name, authority)
-    _certificate(tmp_path, "stranger")
-    return tmp_path
+class Moody:
+    """A raw socket: `moods` are what it does with the next frames, one after the other; then it behaves.
+
+    `heard` counts every whole frame by its control id (MSH-10), whatever was answered.
+    """
+
+    def __init__(self, *moods: str) -> None:
+        self.moods = list(moods)
+        self.heard: Counter[str] = Counter()
+        self.before = "none-before"
+        self.connections = 0
+        self._again = asyncio.Event()
+        self._serving: set[asyncio.Task[Any]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        self.connections += 1
+        self._again.set()
+        self._again = asyncio.Event()
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return  # gone, or stopped by `stop`
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        mood = self.moods.pop(0) if (begun := await reader.readexactly(30)) and self.moods else "AA"
+        if mood == "closes_in_our_frame":
+            return False
+        frame = begun + await reader.readuntil(b"\x1c\r")
+        control_id = frame.split(b"|")[9].decode()
+        self.heard[control_id] += 1
+        await self._answer(mood, control_id, writer)
+        self.before = control_id
+        return mood not in {"closes_in_its_own", "answers_after_the_reconnect"}
+
+    async def _answer(self, mood: str, control_id: str, writer: asyncio.StreamWriter) -> None:
+        ack = acknowledgement("AA", control_id)
+        match mood:
+            case "AE" | "AR":
+                ack = acknowledgement(mood, control_id)
+            case "silent":
+                return
+            case "names_another":
+                ack = acknowledgement("AA", "another")
+            case "answers_after_the_reconnect":
+                await self._again.wait()
+            case "closes_in_its_own":
+                ack = ack[: len(ack) // 2]
+            case "two_in_one_packet":
+                ack += acknowledgement("AA", self.before)
+            case "twice_in_one_packet":
+                ack *= 2
+            case "noise_before":
+                ack = b"\r\n\x00 hello \x0bMSH|^~\\&|cut" + ack + b"\n"
+        parts = [ack[i : i + 1] for i in range(len(ack))] if mood == "byte_by_byte" else [ack]
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
 
-def listening(folder: Path, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-    context.load_verify_locations(folder / "authority.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+@asynccontextmanager
+async def moody(*moods: str) -> AsyncIterator[tuple[Moody, int]]:
+    one = Moody(*moods)
+    server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
+    try:
+        yield one, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await one.stop()
+        await server.wait_closed()
 
 
-def calling(folder: Path, ca: str, own: str) -> ssl.SSLContext:
-    paths = {"ca": folder / f"{ca}.pem", "certificate": folder / f"{own}.pem", "key": folder / f"{own}.key"}
-    return TlsSection(**paths).context("hl7v2")
+def measured_day(folder: Path) -> BridgeDesk:
+    """Five readings and the alert of one of them wait for the interface engine."""
+    desk = BridgeDesk(folder, destinations=("hl7v2",))
+    home = SealingHome()
+    for minute, systolic in enumerate(("192", "121", "118", "125", "119")):
+        desk.receive(home, home.seal(told(blood_pressure(systolic, minutes=20 * minute))))
+    return desk
 
 
-async def send(port: int, tls: ssl.SSLContext | None) -> None:
-    peer = Peer("localhost", port, 3, tls)
-    async with Hl7V2Connector(peer, Routing("", "")) as connector:
-        await connector.deliver(order(reading("142")))
-
-
-async def test_mutual_tls(folder: Path) -> None:
-    async with engine(listening(folder, "localhost")) as (one, port):
-        await send(port, calling(folder, "authority", "bridge"))
-        assert len(one.filed) == 1
+async def deliver_all(desk: BridgeDesk, port: int) -> int:
+    """Deliver until nothing waits; what became a dead letter is tried again. Return how many of those."""
+    dead = 0
+    peer = Peer("127.0.0.1", port, timeout_s=0.3)
+    async with Hl7V2Connector(peer, Routing("APP", "FAC", "T"), clock=lambda: desk.now) as connector:
+        loop = DeliveryLoop(desk.store.deliveries, {"hl7v2": connector}, lambda: desk.now, log=silent())
+        for _ in range(20):
+            await loop.round()
+            for letter in desk.store.alerts.dead_letters():
+                dead += 1
+                desk.store.alerts.retry_dead(letter.key, desk.now)
+            if not desk.store.deliveries.waiting():
+                break
+            desk.now += dt.timedelta(minutes=11)
+    return dead
 
 
 @pytest.mark.parametrize(
-    ("server", "ca", "own"),
+    ("mood", "again", "dead"),
     [
-        ("elsewhere", "authority", "bridge"),  # another name
-        ("localhost", "stranger", "bridge"),  # another authority
-        ("localhost", "authority", "stranger"),  # we are a stranger
+        ("AE", 1, 1),
+        ("AR", 1, 0),
+        ("silent", 1, 0),
+        ("names_another", 1, 0),
+        ("answers_after_the_reconnect", 1, 0),
+        ("closes_in_our_frame", 0, 0),  # it never had it
+        ("closes_in_its_own", 1, 0),
+        ("byte_by_byte", 0, 0),
+        ("two_in_one_packet", 1, 0),  # what is left over is no answer to the next one
+        ("twice_in_one_packet", 1, 0),
+        ("noise_before", 0, 0),
     ],
 )
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_who_is_not_trusted_gets_nothing(folder: Path, server: str, ca: str, own: str) -> None:
-    async with engine(listening(folder, server)) as (one, port):
-        with pytest.raises(Unreachable):
-            await send(port, calling(folder, ca, own))
-        assert one.filed == {}
+async def test_nothing_is_lost_and_what_comes_again_has_the_same_control_id(
+    tmp_path: Path, mood: str, again: int, dead: int
+) -> None:
+    (tmp_path / "calm").mkdir()
+    calm = measured_day(tmp_path / "calm")
+    async with engine() as (one, port):
+        assert await deliver_all(calm, port) == 0
+        expected = set(one.filed)
+    desk = measured_day(tmp_path)
+    async with moody("AA", mood, "AA", mood) as (receiver, port):
+        # The alert first; then readings, of which the first and the third meet the mood.
+        assert await deliver_all(desk, port) == dead * 2
+        assert set(receiver.heard) == expected
+        assert sorted(receiver.heard.values()) == sorted([1 + again] * 2 + [1] * (len(expected) - 2))
+    rows = desk.table("delivery")
+    assert len(rows) == len(expected) == 6
+    assert all(row["delivered"] == row["wanted"] and not row["dead"] for row in rows)
+    calm.close()
+    desk.close()
 
 
-def test_tls_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    (tmp_path / "empty.pem").write_text("")
-    for name in ("missing.pem", "empty.pem"):
-        with pytest.raises(Misconfigured, match=r"hl7v2\.tls"):
-            TlsSection(ca=tmp_path / name).context("hl7v2")
+async def test_an_acknowledgement_in_two_packets_is_one_wherever_it_is_cut() -> None:
+    message = order(reading("142"))
+    cuts: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while frame := await reader.readuntil(b"\x1c\r"):
+                ack = acknowledgement("AA", frame.split(b"|")[9].decode())
+                cut = len(cuts)
+                cuts.append(len(ack))
+                for part in (ack[:cut], ack[cut:]):
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(0.001)
+        except asyncio.IncompleteReadError:
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Hl7V2Connector(Peer("127.0.0.1", port, 5), Routing("APP", "FAC", "T")) as connector:
+        await connector.deliver(message)
+        for _ in range(cuts[0]):
+            await connector.deliver(message)
+    assert len(cuts) == cuts[0] + 1
+    server.close()
+    await server.wait_closed()

@@ -46,7 +46,8 @@ def test_repetitions_do_not_depend_on_the_order_of_arrival(tmp_path: Path, order
     first, second, third, other = (m.measurement_id for m in told_by_cuff)
     assert marks == {first: None, second: first, third: second, other: None}
     # What repeats counts once: two severe readings, of the four that came.
-    assert sorted(len(a.finding.evidence) for a in desk.store.alerts.open_alerts()) == [1, 1]
+    (item,) = desk.store.alerts.open_alerts()
+    assert [len(episode.finding.evidence) for episode in item.episodes] == [1, 1]
     desk.close()
 
 

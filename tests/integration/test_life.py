@@ -16,8 +16,10 @@ from cloud_bridge.rules.care import CareRole
 from cloud_bridge.store.base import Taken
 from tests.doubles.bridge_desk import BridgeDesk, assigned, care, told
 from tests.doubles.bridge_home import GATEWAY, SealingHome
-from tests.doubles.bridge_readings import NOW, blood_pressure
+from tests.doubles.bridge_readings import NOW, blood_pressure, glucose
 from wire_format.errors import Rejected
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 QUARTER = dt.timedelta(minutes=15)
 SECOND = dt.timedelta(seconds=1)
@@ -270,7 +272,7 @@ def test_what_late_data_undid_is_no_longer_anybodys(desk: BridgeDesk) -> None:
     gone = [row for row in desk.table("alert") if row["state"] == "withdrawn"]
     timers = [row["subject"] for row in desk.table("timer")]
     assert len(gone) == 1
-    assert f"due:{UUID(gone[0]['id']).hex}" not in timers
+    assert f"due:{gone[0]['id'].hex}" not in timers
 
 
 # --- service hours ---
@@ -333,5 +335,32 @@ def test_patients_are_told_when_nobody_is_on_duty_and_not_disturbed_at_night(  #
             assert "120" in order.patient_text
         tomorrow = (NOW + dt.timedelta(days=1)).replace(hour=held_until or 0, minute=0)
         assert order.patient_not_before == (tomorrow if held_until else None)
+    finally:
+        desk.close()
+
+
+@pytest.mark.parametrize(("hour", "held_until", "says"), [(23, 7, True), (12, None, True), (8, None, False)])
+def test_a_repeat_that_leads_goes_by_when_it_came_itself(
+    tmp_path: Path, hour: int, held_until: int | None, says: bool
+) -> None:
+    """The first one came by day, while somebody was on duty; the next one when it came."""
+    duty = Duty(hours=((dt.time(8), dt.time(9)),) * 7, quiet=(dt.time(22), dt.time(7)), emergency="120")
+    desk = BridgeDesk(tmp_path, duty=duty)
+    try:
+        desk.join("patient-1", "diabetes")
+        home, later = SealingHome(), NOW + dt.timedelta(days=2)
+        for now in (NOW.replace(minute=5), later.replace(hour=hour, minute=5)):
+            desk.now = now
+            # The home kept it for a quarter of an hour.
+            minutes = (now - QUARTER - NOW).total_seconds() / 60
+            desk.receive(home, home.seal(told(glucose("3.5", minutes=minutes))))
+        (alert,) = (a for a in desk.store.alerts.open_alerts() if a.finding.rule == "GLU-LOW-1")
+        assert (len(alert.episodes), alert.leads.raised_at) == (2, desk.now)
+        order = desk.store.deliveries.load_alert_order(alert.alert_id)
+        assert order is not None
+        assert order.patient_text is not None
+        assert ("Nobody of your care team is on duty until" in order.patient_text) is says
+        morning = (later + dt.timedelta(days=1)).replace(hour=held_until or 0)
+        assert order.patient_not_before == (morning if held_until else None)
     finally:
         desk.close()

@@ -12,6 +12,9 @@ from cloud_bridge.access.model import DataType, Role
 from cloud_bridge.alerts import Act, Actor, AlertState, Move, Outcome
 from cloud_bridge.duty import Duty
 from cloud_bridge.rules.base import HOME
+from tests.doubles.bridge_desk import told
+from tests.doubles.bridge_home import SealingHome
+from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.page_visitor import Visitor, visitor
 
 STEPS = ("I have seen it", "I am working on it", "Resolved", "Hand on: physician")
@@ -161,6 +164,56 @@ async def test_a_reason_with_braces_is_shown_as_it_was_written(tmp_path: Path) -
         await one.enter()
         page = await one.move(first(one), "resolve", outcome="called", note="<b>{0} {name}</b>")
         assert "&lt;b&gt;{0} {name}&lt;/b&gt;" in page.text
+
+
+# --- a page that was open while something happened ---
+
+
+async def asking(one: Visitor, address: str, alert: object) -> str:
+    found = re.search(r'name="asking" value="([^"]*)"', section((await one.http.get(address)).text, alert))
+    assert found is not None
+    return found[1]
+
+
+async def test_a_stale_page_does_not_answer_for_the_next_role(tmp_path: Path) -> None:
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        alert = first(one)
+        shown = {page: await asking(one, page, alert) for page in ("/", f"/alerts/{alert}")}
+        assert set(shown.values()) == {"0.0"}
+        one.desk.wake(one.desk.now + dt.timedelta(minutes=20))  # the physician is asked by now
+        before = one.desk.everything(), one.desk.table("alert_history")
+        for step in ("acknowledge", "begin", "escalate"):
+            answer = await one.move(alert, step, asking=shown["/"])
+            assert answer.status_code == 409
+            assert "Nothing was changed: since this page was opened something happened" in answer.text
+            assert "the item asks anew (physician)" in answer.text
+            assert f'href="/alerts/{alert}"' in answer.text
+        assert (one.desk.everything(), one.desk.table("alert_history")) == before
+        one.http.headers["accept-language"] = "zh"
+        assert "该事项已重新提请处理" in (await one.move(alert, "begin", asking="0.0")).text
+        # What the role before has finished is finished; and what is shown now is answered.
+        assert (await one.move(alert, "begin", asking=await asking(one, "/", alert))).status_code == 200
+        assert (await one.move(alert, "resolve", outcome="called", asking="0.0")).status_code == 200
+
+
+async def test_a_second_reading_does_not_make_a_page_stale(tmp_path: Path) -> None:
+    async with visitor(tmp_path, filled=False) as one:
+        home = SealingHome()
+        one.desk.receive(home, home.seal(told(blood_pressure("192", "124"))))
+        await one.enter()
+        alert = first(one)
+        shown = await asking(one, "/", alert)
+        one.desk.receive(home, home.seal(told(blood_pressure("188", "122", minutes=4))))
+        assert (await one.move(alert, "acknowledge", asking=shown)).status_code == 200
+        # A new episode does: whoever saw it before is asked again, and is told so.
+        one.later(hours=20)
+        one.desk.receive(home, home.seal(told(blood_pressure("199", "122", minutes=20 * 60))))
+        page = await one.inbox() if await one.enter() else ""
+        assert "2 episodes in this item" in page
+        assert "Earlier and other episodes" in page
+        assert (await one.move(alert, "begin", asking=shown)).status_code == 409
+        assert (await one.move(alert, "acknowledge", asking="1.0")).status_code == 200
 
 
 # --- nobody is on duty ---

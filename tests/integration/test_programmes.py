@@ -121,7 +121,7 @@ def test_an_own_parameter_changes_what_is_found_and_is_named(desk: BridgeDesk) -
     assert again.alert_id == before.alert_id
     assert dict(again.finding.reason)["limit"] == "85/60"
     latest = max(desk.table("setting"), key=lambda row: row["stated_at"])
-    assert UUID(latest["id"]) in again.finding.statements
+    assert latest["id"] in again.finding.statements
     desk.now += SECOND
     desk.agree("patient-1", "BP-LOW", "systolic", "null")
     (default,) = desk.store.alerts.open_alerts()
@@ -357,7 +357,7 @@ def test_each_revision_of_a_finding_is_found_again_after_everything_changed(desk
     send(desk, home, first.model_copy(update={"components": lower, "time": later}))
     desk.now += SECOND
     desk.agree("patient-1", "BP-SEVERE", "systolic", '{"mmhg": "200", "kpa": "26.7"}')
-    judged = [one for row in desk.table("alert") for one in desk.store.judgements.of_alert(UUID(row["id"]))]
+    judged = [one for row in desk.table("alert") for one in desk.store.judgements.of_alert(row["id"])]
     standings = [one.finding.standing for one in judged if one.finding.rule == "BP-SEVERE"]
     assert {Standing.UNCONFIRMED, Standing.CONFIRMED} <= set(standings)
     assert all(found_again(one) for one in judged)

@@ -212,8 +212,8 @@ def test_each_rule_shows_its_yield(hospital: Hospital) -> None:
     hospital.enrol(HOME)
     outcomes = [Outcome.CALLED, Outcome.ADMITTED, Outcome.FALSE_ALARM, None]
     for n in range(6):
-        hospital.now += dt.timedelta(minutes=20)
-        hospital.receive(hospital.at(blood_pressure("192", "124", minutes=n * 20)))
+        hospital.now += dt.timedelta(days=4)  # nearer ones would be one item
+        hospital.receive(hospital.at(blood_pressure("192", "124", minutes=n * 4 * 24 * 60)))
     store = hospital.store()
     found = [a for a in store.alerts.open_alerts() if a.finding.rule == "BP-SEVERE"]
     assert len(found) == 6

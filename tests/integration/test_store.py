@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, create_engine, text
 
 from cloud_bridge.store import schema
 from cloud_bridge.store.base import ClaimedDelivery, EnrolledGateway
@@ -16,10 +18,14 @@ from cloud_bridge.store.engine import open_engine
 from tests.doubles.bridge_desk import BridgeDesk, care, told
 from tests.doubles.bridge_home import GATEWAY, SITE, SealingHome
 from tests.doubles.bridge_readings import blood_pressure
+from tests.doubles.databases import Databases
 from tests.doubles.edge_readings import gateway_keys
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 from wire_format.keys import GatewayKeys
 from wire_format.nomenclature import Quantity
+
+pytestmark = pytest.mark.usefixtures("each_engine")
+on_sqlite = pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
 
 SECOND = dt.timedelta(seconds=1)
 
@@ -45,19 +51,86 @@ def claim(desk: BridgeDesk, limit: int = 10) -> list[ClaimedDelivery]:
 
 
 def test_the_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/a.sqlite")
+    engine = open_engine(Databases.of(tmp_path))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+    open_engine(Databases.of(tmp_path)).dispose()
+
+
+@on_sqlite
+def test_a_file_of_sqlite_is_durable(tmp_path: Path) -> None:
+    engine = open_engine(Databases.of(tmp_path))
+    with engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
         assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
     engine.dispose()
-    open_engine(f"sqlite:///{tmp_path}/a.sqlite").dispose()
+
+
+def test_what_waited_before_there_were_ranks_is_delivered_in_order(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bridge.sqlite"
+    old = create_engine(url)
+    with old.begin() as connection:
+        migrate_to(connection, "0005")
+        for number, (severity, late) in enumerate([("high", 0), ("severe", 1), ("severe", 0)]):
+            alert = {"rule": "r", "version": "1", "subject": "p", "gateway": "g", "standing": "confirmed"}
+            alert |= {
+                "evidence": "[]",
+                "statements": "[]",
+                "reason": "{}",
+                "state": "open",
+                "queue": "clinical",
+            }
+            alert |= {"programme": "p", "severity": severity, "late": late, "id": f"{number:032x}"}
+            alert |= {"revision": 1, "escalation": 0, "reopened": 0}
+            insert(connection, "alert", alert | dict.fromkeys(("since", "raised_at", "due_at"), LONG_AGO))
+            insert(connection, "delivery", {"kind": "alert", "subject": f"{number:032x}", **WAITING})
+        insert(connection, "delivery", {"kind": "reading", "subject": f"{9:032x}", **WAITING})
+    old.dispose()
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT kind, subject, rank FROM delivery ORDER BY rank")).all()
+        folded = connection.execute(text("SELECT DISTINCT folded_into FROM alert")).scalars().all()
+    engine.dispose()
+    assert [(row.kind, int(row.subject, 16), row.rank) for row in rows] == [
+        ("alert", 2, 0),
+        ("alert", 0, 1),
+        ("alert", 1, 2),
+        ("reading", 9, 3),
+    ]
+    assert folded == [None]
+
+
+LONG_AGO = "2026-11-01 00:00:00.000000"
+WAITING = {
+    "destination": "fhir",
+    "wanted": 1,
+    "delivered": 0,
+    "attempts": 0,
+    "next_attempt_at": LONG_AGO,
+    "dead": 0,
+    "created_at": LONG_AGO,
+}
+
+
+def migrate_to(connection: Connection, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def insert(connection: Connection, table: str, values: dict[str, object]) -> None:
+    """Add a row as that version had it."""
+    columns = ", ".join(f'"{name}"' for name in values)
+    places = ", ".join(f":{name}" for name in values)
+    connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({places})"), values)  # noqa: S608 - a test's names
 
 
 def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/a.sqlite"
+    url = Databases.of(tmp_path)
     engine = open_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -66,6 +139,7 @@ def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
         open_engine(url)
 
 
+@on_sqlite
 def test_a_database_that_cannot_be_opened_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="cannot be used now"):
         open_engine(f"sqlite:///{tmp_path}/no/such/folder/a.sqlite")
@@ -90,7 +164,7 @@ def test_new_keys_keep_the_count_of_messages(desk: BridgeDesk) -> None:
     known = desk.store.registry.gateway(GATEWAY)
     assert known is not None
     assert known.keys == renewed != gateway_keys().public
-    assert [row["downlink_sequence"] for row in desk.table("gateway")] == [1]
+    assert [row["downlink_sequence"] for row in desk.table("gateway")] == [int(desk.now.timestamp())]
     assert desk.store.registry.gateway("gw-9") is None
 
 
@@ -101,6 +175,19 @@ def test_alerts_come_before_readings_and_a_row_is_claimed_once(desk: BridgeDesk)
     severe(desk)
     assert [c.key.kind for c in claim(desk)] == ["alert", "reading"]
     assert claim(desk) == []
+
+
+def test_what_is_severe_goes_first_whenever_it_came(desk: BridgeDesk) -> None:
+    home = SealingHome()
+    desk.receive(home, home.seal(told(blood_pressure("84", "52", minutes=-15))))
+    desk.wake(desk.now + 3 * SECOND)
+    assert [a.finding.rule for a in desk.store.alerts.open_alerts()] == ["BP-LOW"]
+    desk.now += SECOND
+    desk.receive(home, home.seal(told(blood_pressure("192", "124", minutes=20), "p-2")))
+    claimed = desk.store.deliveries.claim_deliveries(desk.now, 9)
+    alerts = [desk.store.alerts.alert(c.key.subject) for c in claimed if c.key.kind == "alert"]
+    assert [a.finding.rule for a in alerts if a is not None] == ["BP-SEVERE", "BP-LOW"]
+    assert [c.key.kind for c in claimed] == ["alert", "alert", "reading", "reading"]
 
 
 def test_two_workers_never_claim_the_same_row(desk: BridgeDesk) -> None:
@@ -192,6 +279,7 @@ def test_history_and_who_a_patient_is(desk: BridgeDesk) -> None:
     assert desk.store.healthy()
 
 
+@on_sqlite
 def test_a_full_disk_is_unreachable_and_leaves_what_was(desk: BridgeDesk) -> None:
     home = severe(desk)
     before = desk.everything()

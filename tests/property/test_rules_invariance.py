@@ -5,14 +5,16 @@ Every rule of the live registry is taken: a new rule meets these laws before its
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cloud_bridge.rules.base import Finding, Reading, Settings
+from cloud_bridge.rules.base import Finding, FirstVisit, Reading, Settings
 from cloud_bridge.rules.catalogue import AnyReadingRule
 from cloud_bridge.rules.programme import PROGRAMMES, TECHNICAL, programme
 from cloud_bridge.rules.technical import Sign, SignKind
@@ -26,6 +28,7 @@ from story_kit import DAY, every_rule, member, own_setting
 # How fast it goes is the machine's matter, and never a failure.
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EVERY = pytest.mark.parametrize("one", every_rule(), ids=lambda r: f"{r.programme}:{r.id}")
+VISIT = FirstVisit(UUID(int=9), NOW - dt.timedelta(hours=80), NOW - dt.timedelta(hours=8))
 SETTINGS = member(
     *PROGRAMMES,
     since=NOW - dt.timedelta(days=60),
@@ -53,6 +56,7 @@ SETTINGS = member(
         ),
     ),
 )  # fmt: skip
+SETTINGS = replace(SETTINGS, visits=(VISIT,))
 LATER = NOW + dt.timedelta(hours=1)
 
 _RANDOM: Final = Random(20261124)  # noqa: S311 - an example, no secret

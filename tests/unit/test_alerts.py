@@ -22,6 +22,7 @@ from cloud_bridge.alerts import (
     after,
     moved,
     opens_again,
+    revised,
 )
 from cloud_bridge.duty import ALWAYS
 from cloud_bridge.rules.base import Finding, Queue, Severity, Standing
@@ -46,19 +47,23 @@ MOVES = {
         Move.RESOLVE: AlertState.RESOLVED,
         Move.ESCALATE: AlertState.OPEN,
         Move.WITHDRAW: AlertState.WITHDRAWN,
+        Move.REOPEN: AlertState.OPEN,
     },
     AlertState.IN_PROGRESS: {
         Move.RESOLVE: AlertState.RESOLVED,
         Move.ESCALATE: AlertState.OPEN,
         Move.WITHDRAW: AlertState.WITHDRAWN,
+        Move.REOPEN: AlertState.OPEN,
     },
     AlertState.RESOLVED: {Move.WITHDRAW: AlertState.WITHDRAWN, Move.REOPEN: AlertState.OPEN},
     AlertState.WITHDRAWN: {
         Move.REOPEN: AlertState.OPEN,
+        Move.FOLD: AlertState.FOLDED,
         Move.ACKNOWLEDGE: AlertState.WITHDRAWN,
         Move.BEGIN: AlertState.WITHDRAWN,
         Move.RESOLVE: AlertState.WITHDRAWN,
     },
+    AlertState.FOLDED: {Move.WITHDRAW: AlertState.WITHDRAWN, Move.REOPEN: AlertState.OPEN},
 }
 WHO = {
     Move.ACKNOWLEDGE: {Actor.PERSON, Actor.HOSPITAL},
@@ -67,6 +72,7 @@ WHO = {
     Move.ESCALATE: {Actor.PERSON, Actor.HOSPITAL, Actor.CLOCK},
     Move.WITHDRAW: {Actor.RULES},
     Move.REOPEN: {Actor.RULES},
+    Move.FOLD: {Actor.RULES},
 }
 
 
@@ -209,6 +215,38 @@ def test_what_was_resolved_rests_unless_it_gets_worse(
     done = alert(AlertState.RESOLVED, finding=finding(**before), moved_at=NOW)
     assert opens_again(done, finding(**found), now) is again
     assert not opens_again(replace(done, state=AlertState.IN_PROGRESS), finding(**found), now)
+
+
+SOON = LATER + dt.timedelta(minutes=15)
+SEVERE = {"severity": Severity.SEVERE, "came_true": NOW}
+
+
+@pytest.mark.parametrize(
+    ("state", "had", "found", "due", "request_"),
+    [
+        (AlertState.OPEN, {}, SEVERE, SOON, Request()),
+        (AlertState.OPEN, {"due_at": LATER + dt.timedelta(minutes=1)}, SEVERE, None, Request()),
+        (AlertState.OPEN, {"due_at": NOW}, SEVERE, None, Request()),  # the next role is being asked
+        (AlertState.OPEN, {"due_at": NOW, "escalation": 1}, SEVERE, SOON, Request(1, 0)),
+        (AlertState.ACKNOWLEDGED, {}, SEVERE, SOON, Request(1, 0)),
+        (AlertState.IN_PROGRESS, {"escalation": 1}, SEVERE, SOON, Request(1, 1)),
+        (AlertState.IN_PROGRESS, {"late": True}, SEVERE, SOON, Request(1, 0)),
+        (AlertState.RESOLVED, {}, SEVERE, None, Request()),
+        (AlertState.ACKNOWLEDGED, {}, {"standing": Standing.UNCONFIRMED}, None, Request()),
+        (AlertState.ACKNOWLEDGED, {}, {"severity": Severity.ROUTINE}, None, Request()),
+        (AlertState.ACKNOWLEDGED, {}, {**SEVERE, "came_true": LATER - dt.timedelta(days=2)}, None, Request()),
+    ],
+)
+def test_what_becomes_more_urgent_asks_anew_unless_it_came_late(
+    state: AlertState, had: dict[str, Any], found: dict[str, Any], due: dt.datetime | None, request_: Request
+) -> None:
+    known = alert(state, acknowledged_by="nurse-1", **had)
+    changed = revised(known, finding(**found), LATER, TERMS)
+    assert (changed.due_at, changed.request) == (due or known.due_at, request_)
+    again = request_.reopened > 0
+    assert changed.state is (AlertState.OPEN if again else state)
+    assert changed.acknowledged_by == ("nurse-1" if not again or state is AlertState.OPEN else None)
+    assert changed.revision == known.revision + 1
 
 
 def test_roles_are_asked_once_each_and_in_order() -> None:

@@ -102,6 +102,8 @@ def test_items_come_back_equal_and_exact() -> None:
         encode({"v": 1, "items": {}}),
         encode({"v": 1, "items": [["measurement", {}]]}),
         encode({"v": 1, "items": ["measurement"]}),
+        encode({"v": 1, "items": [["nul\0", 1]]}),
+        encode({"v": 1, "items": [["x" * 65, 1]]}),
         encode({"v": 1, "items": [["x", 1]] * 201}),
         encode({"v": 1, "items": []}) + b"\0",
         bytes.fromhex("a2617601656974656d739fff"),  # indefinite length

@@ -20,6 +20,7 @@ from wire_format.envelope import (
     digest_of,
     open_sealed,
     read_header,
+    recipients_of,
     seal,
 )
 from wire_format.errors import Misconfigured, Rejected, Untrusted
@@ -79,6 +80,14 @@ def test_every_recipient_opens_it_and_nobody_else() -> None:
 def test_a_retired_key_still_opens() -> None:
     renewed = BridgeKeys(OpenKey.generate(), BRIDGE.receipts, BRIDGE.messages, (BRIDGE.opening,))
     assert open_sealed(sealed().data, signers, renewed.by_id).payload == PAYLOAD
+
+
+def test_whom_it_is_sealed_to_can_be_read_by_anybody() -> None:
+    other = OpenKey.generate()
+    one = sealed(BRIDGE.opening.public, other.public)
+    assert recipients_of(one.data) == {BRIDGE.opening.public.key_id, other.public.key_id}
+    with pytest.raises(Rejected):
+        recipients_of(one.data[:-1])
 
 
 def test_mixed_no_or_too_many_recipients_are_refused_when_sealing() -> None:
@@ -142,6 +151,7 @@ def test_a_missing_header_field_is_rejected(field: object) -> None:
         ("gateway", 1),
         ("outbox", "x"),
         ("sequence", 0),
+        ("sequence", 2**63 - 1),
         ("sequence", True),
         ("sent", "2026"),
         ("previous", b"short"),

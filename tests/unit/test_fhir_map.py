@@ -18,6 +18,7 @@ from cloud_bridge.connectors.fhir_work import changed_task
 from cloud_bridge.rules.base import Reading
 from tests.doubles.bridge_orders import BASE, CARE, alert_order, folded, order
 from tests.doubles.bridge_readings import CUFF, NOW, blood_pressure, reading
+from tests.doubles.fhir_bindings import wrong_bindings
 from wire_format.measurement import (
     Absent,
     Component,
@@ -330,6 +331,7 @@ def validate(resource: dict[str, Any]) -> None:
     kind = resource["resourceType"]
     model = getattr(import_module(f"fhir.resources.R4B.{kind.lower()}"), kind)
     model.model_validate_json(to_json(resource))
+    assert wrong_bindings(json.loads(to_json(resource))) == []
 
 
 def test_only_what_json_has_is_written() -> None:

@@ -1,0 +1,51 @@
+"""The guide to discharge plans: its configuration loads, and its command takes its example."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloud_bridge.cli import main
+from cloud_bridge.discharge.goals import MEASURES
+from cloud_bridge.discharge.terms import USUAL_TIMES
+from service_kit.key_files import write_private
+from tests.doubles.edge_readings import bridge_keys
+
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "discharge.md").read_text()
+
+
+def test_the_guides_command_takes_the_guides_example(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (added,) = re.findall(r"```toml\n# cloud-bridge, discharge\n(.*?)```", GUIDE, flags=re.DOTALL)
+    write_private(tmp_path / "bridge.key", bridge_keys())
+    config = tmp_path / "cloud-bridge.toml"
+    config.write_text(f"""
+site = "ward"
+state = "{tmp_path}"
+zone = "Asia/Shanghai"
+[keys]
+bridge = "{tmp_path}/bridge.key"
+[broker]
+host = "127.0.0.1"
+port = 1883
+{added}""")
+    (line,) = re.findall(r"```sh\n(.*?)\n```", GUIDE)
+    argv = line.replace("plan.json", str(DOCS / "discharge.example.json"))
+    monkeypatch.setattr(sys, "argv", argv.replace("/etc/kiteline/cloud-bridge.toml", str(config)).split())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert ended.value.code in {0, None}, said.err
+    assert json.loads(said.out)["became"] == "new"
+
+
+def test_the_guide_names_every_measure_and_the_times_that_it_shows() -> None:
+    assert [code for code in MEASURES if code not in GUIDE] == []
+    shown = re.findall(r'^(\w+) = \[(".*")\]$', GUIDE, flags=re.MULTILINE)
+    assert {name for name, _ in shown} <= set(USUAL_TIMES)
+    for name, times in shown:
+        assert times.replace('"', "").split(", ") == [f"{at:%H:%M}" for at in USUAL_TIMES[name]]
