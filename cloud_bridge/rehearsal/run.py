@@ -16,7 +16,8 @@ from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.judge import Basis, RulesBy, judge
 from cloud_bridge.rehearsal.histories import History
 from cloud_bridge.rules.base import Membership, Queue, Reading, Settings, Severity, Standing
-from cloud_bridge.rules.catalogue import AnyReadingRule
+from cloud_bridge.rules.catalogue import PROBLEMS as REPEATS
+from cloud_bridge.rules.catalogue import RULES, AnyReadingRule
 from cloud_bridge.rules.programme import Programme, rules_of
 from cloud_bridge.rules.technical import Sign
 from wire_format.identity import derived_id
@@ -103,7 +104,7 @@ class _Memory:
         new = alert.alert_id not in self.alerts
         self.alerts[alert.alert_id] = alert
         finding = alert.finding
-        # What is folded there is folded here too, by coarser problems; what comes back is told once.
+        # What is folded there is folded in `items`; what comes back is told once.
         if new and what.startswith(("raised", "folded")) and finding.standing is not Standing.RESOLVED:
             clinical = finding.queue is Queue.CLINICAL
             self.raised.append(Raised(now, finding.rule, finding.severity, clinical, alert.late))
@@ -168,7 +169,7 @@ def proposed(changed: Sequence[Programme], without: Collection[str] = ()) -> Rul
     return rules_by
 
 
-# --- problems, and items that repeats fold into ---
+# --- what an alert is about, and items that repeats fold into ---
 
 PROBLEMS: Final[tuple[tuple[str, str], ...]] = (
     ("BP-LOW", "low pressure"),
@@ -184,24 +185,30 @@ PROBLEMS: Final[tuple[tuple[str, str], ...]] = (
     ("SILENCE", "silence"),
     ("FIRST-VISIT", "first visit"),
 )
-"""What a rule is about, by the beginning of its id; the first that fits."""
+"""What kind of episode a rule is about, by the beginning of its id; the first that fits."""
 
 
 def problem_of(rule: str) -> str:
-    """Return which problem of a patient a rule is about."""
+    """Return what kind of episode of a patient a rule is about; coarser than what folds."""
     return next((problem for start, problem in PROBLEMS if rule.startswith(start)), rule)
 
 
 def items(raised: Sequence[Raised], counts: Callable[[Raised], bool]) -> list[Raised]:
-    """Return the items that people would see: repeats of one problem within 72 h fold into the first."""
-    seen: dict[str, dt.datetime] = {}
+    """Return how often somebody would be asked: what life folds (`Rule.problem`) is folded here.
+
+    An item is taken to be seen at once: after 72 h a repeat of its problem asks again. What names no problem
+    is always an item of its own.
+    """
+    asked: dict[str, dt.datetime] = {}
     found = []
     for one in raised:
         if not counts(one):
             continue
-        problem = problem_of(one.rule)
-        last = seen.get(problem)
-        seen[problem] = one.at
-        if last is None or one.at - last > FOLD:
-            found.append(one)
+        folds = REPEATS.get(one.rule) if one.rule in RULES else one.rule
+        last = None if folds is None else asked.get(folds)
+        if last is not None and one.at - last <= FOLD:
+            continue
+        if folds is not None:
+            asked[folds] = one.at
+        found.append(one)
     return found

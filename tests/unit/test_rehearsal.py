@@ -69,10 +69,16 @@ def test_proposed_thresholds_take_the_place_of_the_installed_ones() -> None:
     assert without == []
 
 
-def test_repeats_of_a_problem_fold_for_three_days_from_the_last() -> None:
+def test_repeats_of_a_problem_fold_as_in_life() -> None:
     times = [BEGINS, BEGINS + 2 * DAY, BEGINS + 4 * DAY, BEGINS + 4 * DAY + FOLD + DAY]
-    found = items([raised(at) for at in times], manual)
-    assert [one.at for one in found] == [times[0], times[3]]
+    for rule in ("BP-CONSECUTIVE", "SINGLE-BP"):
+        found = items([raised(at, rule) for at in times], manual)
+        # Somebody saw the first one: what comes after three days asks again, whatever came in between.
+        assert [one.at for one in found] == [times[0], times[2], times[3]]
+    # Rules that life does not fold into one item are not folded here, and what names no problem never is.
+    assert len(items([raised(BEGINS, "BP-CONSECUTIVE"), raised(BEGINS, "BP-URGENT-CN")], manual)) == 2
+    assert len(items([raised(BEGINS, "BP-HOME"), raised(BEGINS, "BP-HOME")], manual)) == 2
+    assert len(items([raised(BEGINS, "GLU-LOW-1"), raised(BEGINS, "GLU-LOW-2")], manual)) == 1
     apart = [
         raised(BEGINS),
         raised(BEGINS, "WEIGHT-HF"),
