@@ -84,8 +84,9 @@ class Accounts(AccessStore, Protocol):
         actions: Sequence[Action] = (),
         *,
         yes_only: bool = False,
+        before: int | None = None,
     ) -> Sequence[Entry]:
-        """Return entries of the record, the newest first."""
+        """Return entries of the record, the newest first, before one that was seen."""
         ...
 
     def emergencies(self, limit: int) -> Sequence[tuple[Entry, Entry | None]]:

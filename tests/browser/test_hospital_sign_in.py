@@ -4,10 +4,8 @@ The page is at 127.0.0.1 and the provider at localhost: to a browser these are t
 cookies after another site's redirections hold.
 """
 
-import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,11 +19,11 @@ from cloud_bridge.access.passwords import no_password
 from cloud_bridge.access.provider import Provider, Secret
 from cloud_bridge.api.hospital_sign_in import BACK
 from cloud_bridge.api.room import Door
-from cloud_bridge.api.server import serve_page
 from tests.browser.test_inbox_page import PHONE, WIDE, Open, _browser, _legible
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, running
-from tests.doubles.page_visitor import ZONE, fill
+from tests.doubles.page_visitor import fill
+from tests.doubles.served_page import served
 from virtual_home.processes import free_port
 
 
@@ -57,30 +55,12 @@ def _served(folder: Path, hospital: OidcProvider) -> Iterator[Open]:
         hospital.issuer, CLIENT, hospital.redirect_uri, amr=("otp",), account_claim="staff_number"
     )
     provider = Provider(relying, Secret(SECRET), lambda: desk.now, structlog.get_logger())
-    loop = asyncio.new_event_loop()
-    serving = loop.create_task(
-        serve_page(
-            port,
-            desk.store.alerts,
-            lambda _: False,
-            lambda: None,
-            ZONE,
-            desk.store.access,
-            lambda: desk.now,
-            door=Door(provider, Local.ADMINISTRATORS),
-        )
-    )
-    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
-    thread.start()
-    browser = _browser(folder)
-    try:
-        yield Open(browser, desk, f"http://127.0.0.1:{port}", [])
-    finally:
-        browser.quit()
-        loop.call_soon_threadsafe(serving.cancel)
-        thread.join()
-        loop.close()
-        desk.close()
+    with closing(desk), served(desk, door=Door(provider, Local.ADMINISTRATORS), port=port) as address:
+        browser = _browser(folder)
+        try:
+            yield Open(browser, desk, address, [])
+        finally:
+            browser.quit()
 
 
 def _to_the_hospital(door: Open) -> None:

@@ -1,11 +1,9 @@
 """The inbox page in a real browser: by keyboard alone, in both languages, on a phone, well to be read."""
 
-import asyncio
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +18,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.alerts import Outcome
-from cloud_bridge.api.server import serve_page
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.alarm_storm import alarming, enrolled
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.page_visitor import PASSWORD, ZONE, credentials, fill
-from virtual_home.processes import free_port
+from tests.doubles.page_visitor import PASSWORD, credentials, fill
+from tests.doubles.served_page import served
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if CHROMIUM is None or DRIVER is None:
@@ -115,32 +112,15 @@ def door(tmp_path: Path) -> Iterator[Open]:
 
 @contextmanager
 def _opened(tmp_path: Path, links: PageLinks, *, accounts: bool) -> Iterator[Open]:
-    desk, port, told = BridgeDesk(tmp_path), free_port(), []
+    desk, told = BridgeDesk(tmp_path), list[bool]()
     fill(desk)
-    loop = asyncio.new_event_loop()
-    serving = loop.create_task(
-        serve_page(
-            port,
-            desk.store.alerts,
-            links.redeem,
-            lambda: told.append(True),
-            ZONE,
-            desk.store.access if accounts else None,
-            lambda: desk.now,
-        )
-    )
-    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))
-    thread.start()
-    browser = _browser(tmp_path)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        yield Open(browser, desk, address, told)
-    finally:
-        browser.quit()
-        loop.call_soon_threadsafe(serving.cancel)
-        thread.join()
-        loop.close()
-        desk.close()
+    by_link = None if accounts else links
+    with closing(desk), served(desk, links=by_link, acknowledged=lambda: told.append(True)) as address:
+        browser = _browser(tmp_path)
+        try:
+            yield Open(browser, desk, address, told)
+        finally:
+            browser.quit()
 
 
 def _browser(folder: Path) -> webdriver.Chrome:

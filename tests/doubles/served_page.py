@@ -4,11 +4,13 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cloud_bridge.access.model import Account, DataType, Role
+from cloud_bridge.api.room import Door
 from cloud_bridge.api.server import serve_page
+from cloud_bridge.page_links import PageLinks
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.page_visitor import ZONE, credentials, programs
 from virtual_home.processes import free_port
@@ -27,19 +29,29 @@ def staff(desk: BridgeDesk) -> None:
 
 
 @contextmanager
-def served(desk: BridgeDesk, per_minute: int = UNBOUNDED) -> Iterator[str]:
-    """Serve one worker over the desk's store; yields its address."""
-    port, loop = free_port(), asyncio.new_event_loop()
+def served(
+    desk: BridgeDesk,
+    per_minute: int = UNBOUNDED,
+    *,
+    links: PageLinks | None = None,
+    acknowledged: Callable[[], None] = lambda: None,
+    door: Door | None = None,
+    port: int | None = None,
+) -> Iterator[str]:
+    """Serve one worker over the desk's store; yields its address. With `links` nobody has an account."""
+    port, loop = port or free_port(), asyncio.new_event_loop()
+    accounts = desk.store.access if links is None else None
     serving = loop.create_task(
         serve_page(
             port,
             desk.store.alerts,
-            lambda _: False,
-            lambda: None,
+            (lambda _: False) if links is None else links.redeem,
+            acknowledged,
             ZONE,
-            desk.store.access,
+            accounts,
             lambda: desk.now,
-            programs(desk, per_minute),
+            None if accounts is None else programs(desk, per_minute),
+            door,
         )
     )
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([serving])))

@@ -19,32 +19,21 @@ from cloud_bridge.discharge.plan import DischargePlan, PlanRefusedError
 from cloud_bridge.discharge.terms import Defaults
 from cloud_bridge.store import rows
 from cloud_bridge.store.base import Stated
-from cloud_bridge.store.discharges import Became, TakenPlan
+from cloud_bridge.store.discharges import Became
 from cloud_bridge.store.engine import reading
-from service_kit.key_files import write_private
 from tests.doubles.bridge_desk import BridgeDesk, care
 from tests.doubles.bridge_home import GATEWAY
+from tests.doubles.discharge_desk import HOUR, after_discharge, take, write_config
 from tests.doubles.discharge_messages import a03
-from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, TERMS, below, bundle, goal, plan, text
-from tests.doubles.edge_readings import bridge_keys
+from tests.doubles.discharge_plans import BASE, MADE, TERMS, below, bundle, goal, plan, text
 from wire_format.errors import Rejected
 
-HOUR = dt.timedelta(hours=1)
 PATIENT = Identifier(f"{BASE}/patient", "42")
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
-    one = BridgeDesk(tmp_path, zone="Asia/Shanghai")
-    one.now = MADE + HOUR
-    yield one
-    one.close()
-
-
-def take(desk: BridgeDesk, made: DischargePlan, defaults: Defaults = DEFAULTS) -> TakenPlan:
-    done = desk.store.discharges.take(made, defaults, "test", desk.now)
-    desk.wake()
-    return done
+    yield from after_discharge(tmp_path)
 
 
 def own(desk: BridgeDesk, patient: str) -> dict[tuple[str, str], Any]:
@@ -295,17 +284,9 @@ def test_silence_of_a_patient_without_a_home_is_found_too(desk: BridgeDesk) -> N
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_private(tmp_path / "bridge.key", bridge_keys())
-    (tmp_path / "bridge.toml").write_text(f"""
-site = "ward"
-state = "{tmp_path}"
-zone = "Asia/Shanghai"
-[keys]
-bridge = "{tmp_path}/bridge.key"
-[broker]
-host = "127.0.0.1"
-port = 1883
-[discharge]
+    write_config(
+        tmp_path,
+        f"""[discharge]
 patient_system = "{BASE}/patient"
 staff_system = "{BASE}/staff"
 language = "zh-Hans"
@@ -313,7 +294,8 @@ nurse = {{ system = "{BASE}/staff", value = "nurse-1" }}
 organization = {{ system = "{BASE}/organization", value = "ward-1" }}
 [discharge.times]
 BID = ["07:00", "19:00"]
-""")
+""",
+    )
     return tmp_path
 
 

@@ -31,29 +31,25 @@ from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.discharge_desk import HOUR, after_discharge
+from tests.doubles.discharge_desk import take as taken
 from tests.doubles.discharge_messages import a03
-from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, plan
+from tests.doubles.discharge_plans import BASE, MADE, plan
 from tests.doubles.edge_readings import bridge_keys
 from virtual_home.hospital import Desk
 from virtual_home.processes import Program, accepts, free_port
 from virtual_home.servers import broker, fhir_server
 
-HOUR = dt.timedelta(hours=1)
 CLINIC = "webhook:clinic"
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
-    one = BridgeDesk(tmp_path, zone="Asia/Shanghai")
-    one.now = MADE + HOUR
-    yield one
-    one.close()
+    yield from after_discharge(tmp_path)
 
 
 def take(desk: BridgeDesk, made: DischargePlan) -> UUID:
-    done = desk.store.discharges.take(made, DEFAULTS, "test", desk.now)
-    desk.wake()
-    return done.plan_id
+    return taken(desk, made).plan_id
 
 
 def visit(desk: BridgeDesk, plan_id: UUID) -> VisitOrder:

@@ -12,11 +12,10 @@ from cloud_bridge.connectors.base import Identifier, ReminderOrder
 from cloud_bridge.discharge.plan import DischargePlan
 from cloud_bridge.rules.base import Queue
 from cloud_bridge.store.base import Stated
-from cloud_bridge.store.discharges import TakenPlan
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, below, daily, goal, medicine, plan
+from tests.doubles.discharge_desk import HOUR, after_discharge, take
+from tests.doubles.discharge_plans import BASE, MADE, below, daily, goal, medicine, plan
 
-HOUR = dt.timedelta(hours=1)
 FIRST = plan()
 LATER = MADE + 5 * HOUR
 EVENING = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
@@ -25,16 +24,7 @@ EVENING = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
-    one = BridgeDesk(tmp_path, zone="Asia/Shanghai")
-    one.now = MADE + HOUR
-    yield one
-    one.close()
-
-
-def take(desk: BridgeDesk, made: DischargePlan) -> TakenPlan:
-    done = desk.store.discharges.take(made, DEFAULTS, "test", desk.now)
-    desk.wake()
-    return done
+    yield from after_discharge(tmp_path)
 
 
 def again(made: DischargePlan = FIRST, at: dt.datetime = LATER) -> DischargePlan:

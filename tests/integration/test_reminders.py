@@ -16,34 +16,24 @@ from cloud_bridge.connectors.base import Identifier, ReminderOrder
 from cloud_bridge.connectors.fhir_visit import reminder_bundle
 from cloud_bridge.connectors.webhook_map import reminder_event
 from cloud_bridge.delivery import DeliveryLoop
-from cloud_bridge.discharge.plan import CarePart, DischargePlan, Medication
+from cloud_bridge.discharge.plan import CarePart, Medication
 from cloud_bridge.discharge.reminders import due_within, next_due
-from cloud_bridge.discharge.terms import Defaults
 from cloud_bridge.duty import ALWAYS, Duty
-from cloud_bridge.store.discharges import TakenPlan
 from service_kit.log import silent
 from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk, care
 from tests.doubles.bridge_home import GATEWAY
+from tests.doubles.discharge_desk import HOUR, after_discharge, take
 from tests.doubles.discharge_plans import BASE, DEFAULTS, MADE, ZONE, daily, medicine, plan
 
-HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 EIGHT = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 """Eight in the evening in Shanghai, on the day of the discharge."""
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
-    one = BridgeDesk(tmp_path, zone="Asia/Shanghai")
-    one.now = MADE + HOUR
-    yield one
-    one.close()
-
-
-def take(desk: BridgeDesk, made: DischargePlan, defaults: Defaults = DEFAULTS) -> TakenPlan:
-    done = desk.store.discharges.take(made, defaults, "test", desk.now)
-    desk.wake()
-    return done
+    yield from after_discharge(tmp_path)
 
 
 def told(desk: BridgeDesk) -> list[ReminderOrder]:

@@ -10,8 +10,7 @@ import pytest
 from cloud_bridge.cli import main
 from cloud_bridge.discharge.goals import MEASURES
 from cloud_bridge.discharge.terms import USUAL_TIMES
-from service_kit.key_files import write_private
-from tests.doubles.edge_readings import bridge_keys
+from tests.doubles.discharge_desk import write_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "discharge.md").read_text()
@@ -21,18 +20,7 @@ def test_the_guides_command_takes_the_guides_example(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (added,) = re.findall(r"```toml\n# cloud-bridge, discharge\n(.*?)```", GUIDE, flags=re.DOTALL)
-    write_private(tmp_path / "bridge.key", bridge_keys())
-    config = tmp_path / "cloud-bridge.toml"
-    config.write_text(f"""
-site = "ward"
-state = "{tmp_path}"
-zone = "Asia/Shanghai"
-[keys]
-bridge = "{tmp_path}/bridge.key"
-[broker]
-host = "127.0.0.1"
-port = 1883
-{added}""")
+    config = write_config(tmp_path, added)
     (line,) = re.findall(r"```sh\n(.*?)\n```", GUIDE)
     argv = line.replace("plan.json", str(DOCS / "discharge.example.json"))
     monkeypatch.setattr(sys, "argv", argv.replace("/etc/kiteline/cloud-bridge.toml", str(config)).split())

@@ -129,7 +129,7 @@ def readers(
     """List who read what of a patient, the newest first; for the patient, and whom they chose."""
     who.must(who.sight.does(Action.SEE_READERS, patient, DataType.ALERTS))
     before = None if asked.cursor is None else int(asked.cursor)
-    found = who.desk.listings.entries(before, asked.limit + 1, patient, SEEN, yes_only=True)
+    found = who.desk.accounts.newest(asked.limit + 1, patient, SEEN, yes_only=True, before=before)
     items = [EntryShown.of(one) for one in found[: asked.limit]]
     more = str(items[-1].number) if len(found) > asked.limit else None
     return answer(request, EntryPage(items=items, next=more), more=more)

@@ -85,7 +85,7 @@ def audit(who: Reads, request: Request, asked: Annotated[EntryQuery, Query()]) -
     """List the record, the newest first: each entry names the hash of the one before."""
     who.must(who.sight.does(Action.READ_AUDIT))
     before = None if asked.cursor is None else int(asked.cursor)
-    found = who.desk.listings.entries(before, asked.limit + 1, asked.patient, asked.action)
+    found = who.desk.accounts.newest(asked.limit + 1, asked.patient, asked.action, before=before)
     items = [EntryShown.of(one) for one in found[: asked.limit]]
     more = str(items[-1].number) if len(found) > asked.limit else None
     return answer(request, EntryPage(items=items, next=more), more=more)
