@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .cache/stamps
-PIP := -m pip --disable-pip-version-check --quiet install --require-hashes
+# A lock names everything, so pip has nothing to resolve: an older pip would take an extra of what is pinned (coverage[toml])
+# in the newest version there is, and then refuse it for having no hash. `pip check` says whether the lock is whole.
+PIP := -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
@@ -63,24 +65,28 @@ $(STAMPS)/venv: requirements/dev.txt pyproject.toml | $(STAMPS)/python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python $(PIP) -r requirements/dev.txt
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet check
 	@touch $@
 
 $(STAMPS)/fhir-server: requirements/fhir-server.txt | $(STAMPS)/python
 	@echo "Setting up the hospital's FHIR server ..."
 	@test -x .venv-fhir/bin/python || $(PYTHON) -m venv .venv-fhir
 	@.venv-fhir/bin/python $(PIP) -r requirements/fhir-server.txt
+	@.venv-fhir/bin/python -m pip --disable-pip-version-check --quiet check
 	@touch $@
 
 $(STAMPS)/cwt: requirements/cwt.txt | $(STAMPS)/python
 	@echo "Setting up the second implementation of COSE ..."
 	@test -x .venv-cwt/bin/python || $(PYTHON) -m venv .venv-cwt
 	@.venv-cwt/bin/python $(PIP) -r requirements/cwt.txt
+	@.venv-cwt/bin/python -m pip --disable-pip-version-check --quiet check
 	@touch $@
 
 $(STAMPS)/bench: requirements/bench.txt | $(STAMPS)/python
 	@echo "Setting up the packages that decoding is set beside ..."
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python $(PIP) -r requirements/bench.txt
+	@.venv-bench/bin/python -m pip --disable-pip-version-check --quiet check
 	@touch $@
 
 $(STAMPS)/debian-vm $(STAMPS)/debian-test: scripts/vm/prepare.sh scripts/vm/make_initrd.py scripts/vm/init $(STAMPS)/venv

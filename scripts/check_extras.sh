@@ -12,7 +12,8 @@ alone() { # alone EXTRA PACKAGE FORBIDDEN...
     if [ ! -e "$venv/ok" ]; then
         rm -rf .cache/extras/"$extra"-*
         python3 -m venv "$venv"
-        "$venv/bin/python" -m pip --disable-pip-version-check --quiet install --require-hashes -r "requirements/$extra.txt"
+        "$venv/bin/python" -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r "requirements/$extra.txt"
+        "$venv/bin/python" -m pip --disable-pip-version-check --quiet check
         touch "$venv/ok"
     fi
     "$venv/bin/python" -W error::ImportWarning scripts/import_all.py "$package" "$@"
