@@ -14,5 +14,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     takes more than half as long again while it is counted.
     """
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in {"integration", "browser"}:
+        kind, *_, name = item.path.relative_to(HERE).parts
+        if kind not in {"unit", "property"} or name == "test_fuzz_slice.py":
             item.add_marker(pytest.mark.no_cover)
