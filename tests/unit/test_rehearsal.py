@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def one_of(stratum: Stratum) -> History:
 
 
 def raised(at: dt.datetime, rule: str = "BP-HOME", severity: Severity = Severity.HIGH) -> Raised:
-    return Raised(at, rule, severity, clinical=True, late=False)
+    kind = RULES.get(rule)
+    folds = rule if kind is None else kind.problem or None
+    return Raised(at, rule, severity, clinical=True, late=False, folds=folds)
 
 
 def outcome(*found: Raised, episodes: tuple[Episode, ...] = (), days: float = 30) -> Outcome:
@@ -77,7 +80,10 @@ def test_repeats_of_a_problem_fold_as_in_life() -> None:
         assert [one.at for one in found] == [times[0], times[2], times[3]]
     # Rules that life does not fold into one item are not folded here, and what names no problem never is.
     assert len(items([raised(BEGINS, "BP-CONSECUTIVE"), raised(BEGINS, "BP-URGENT-CN")], manual)) == 2
-    assert len(items([raised(BEGINS, "BP-HOME"), raised(BEGINS, "BP-HOME")], manual)) == 2
+    assert len(items([raised(BEGINS, "BP-PROTOCOL"), raised(BEGINS, "BP-PROTOCOL")], manual)) == 2
+    # What is graver asks again, as in life; what is lighter, or as grave, does not.
+    home, in_a_row = raised(BEGINS, "BP-HOME", Severity.ROUTINE), raised(BEGINS + DAY, "BP-CONSECUTIVE")
+    assert items([home, in_a_row, replace(home, at=BEGINS + 2 * DAY)], manual) == [home, in_a_row]
     assert len(items([raised(BEGINS, "GLU-LOW-1"), raised(BEGINS, "GLU-LOW-2")], manual)) == 1
     apart = [
         raised(BEGINS),
