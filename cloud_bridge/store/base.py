@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -240,6 +241,14 @@ class Raised:
     state: AlertState
     ended: bool
     outcome: Outcome | None
+
+
+class HomeHears(StrEnum):
+    """What is known of whether a home has heard that somebody saw an item."""
+
+    NOBODY = "nobody"  # no gateway is there: nobody at home is told
+    WAITS = "waits"  # it is told as soon as its gateway is connected
+    TOLD = "told"  # the broker has the message, and the gateway was connected lately
 
 
 class Place(NamedTuple):
