@@ -158,9 +158,14 @@ def replay(
     alert: Annotated[UUID, typer.Argument(help="The alert's id.")],
     config: ConfigPath = configuration.DEFAULT_PATH,
 ) -> None:
-    """Find an alert's findings again from what they stood on; say of each whether it is the same."""
+    """Find an alert's findings again from what they stood on; say of each whether it is the same.
+
+    Beside it stand the consents that held at that moment: who was allowed to hear of it.
+    """
     with _store(config) as store:
         judged = store.judgements.of_alert(alert)
+        subjects = {one.finding.subject for one in judged}
+        given = [consent for one in subjects for consent in store.access.consents(one)]
     _print(
         [
             {
@@ -170,6 +175,11 @@ def replay(
                 "programme": one.finding.programme,
                 "version": one.finding.version,
                 "readings": len(one.readings),
+                "consents": [
+                    {"to": c.to, "data": c.data.value, "text_version": c.text_version}
+                    for c in given
+                    if c.given_at <= one.judged_at and c.holds(one.judged_at)
+                ],
                 "same": found_again(one),
             }
             for one in judged

@@ -234,7 +234,7 @@ class LifeEvent:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """One item that a rule raised, and what became of it. `ended`: somebody resolved it at least once."""
+    """One item that a rule has an episode in, and what became of it. `ended`: somebody resolved it once."""
 
     programme: str
     rule: str

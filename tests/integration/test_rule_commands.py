@@ -13,6 +13,8 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from cloud_bridge.access.consent import Consent
+from cloud_bridge.access.model import DataType
 from cloud_bridge.alerts import Act, Actor, AlertState, Move, Outcome
 from cloud_bridge.app import open_store
 from cloud_bridge.cli import app
@@ -236,6 +238,51 @@ def test_each_rule_shows_its_yield(hospital: Hospital) -> None:
         "open": 1,
         "yield": 0.33,
     }
+
+
+def test_a_rule_whose_episode_was_told_by_anothers_item_has_its_yield(hospital: Hospital) -> None:
+    """One telephone call about a low and a very low sugar was worth it for both rules, and once each."""
+    hospital.enrol(HOME)
+    by = ("--author", "physician-1", "--reason", "agreed")
+    hospital.run("join", "patient-1", "diabetes", *by)
+    for hours, value in ((0, "3.5"), (30, "2.6"), (4, "2.7")):
+        hospital.now += dt.timedelta(hours=hours)
+        hospital.receive(hospital.at(glucose(value, minutes=hours)))
+    store = hospital.store()
+    (item,) = [a for a in store.alerts.open_alerts() if a.finding.rule == "GLU-LOW-1"]
+    act = Act(Move.RESOLVE, Actor.PERSON, hospital.now, "n", Outcome.CALLED)
+    assert store.alerts.move(item.alert_id, act).held
+    store.close()
+    rows = {row["rule"]: row for row in hospital.run("yield") if row["rule"].startswith("GLU-LOW")}
+    assert {rule: (row["fired"], row["acted_on"], row["yield"]) for rule, row in rows.items()} == {
+        "GLU-LOW-1": (1, 1, 1.0),
+        "GLU-LOW-2": (1, 1, 1.0),
+    }
+
+
+def test_a_replay_says_which_consents_held(hospital: Hospital) -> None:
+    hospital.enrol(HOME)
+    hospital.receive(hospital.at(blood_pressure("192", "124")))
+    store = hospital.store()
+    (alert,) = store.alerts.open_alerts()
+    judged, hour = store.judgements.of_alert(alert.alert_id)[0].judged_at, dt.timedelta(hours=1)
+
+    def given(number: int, since: dt.timedelta, **more: Any) -> None:
+        to, at = f"organization:o{number}", judged + since
+        one = Consent(UUID(int=number), "patient-1", to, DataType.ALERTS, "v1", at, None, "p", at)
+        store.access.take_consents([(replace(one, **more), False)], judged + 2 * hour)
+
+    given(1, -hour)
+    given(2, hour)
+    given(3, -hour, withdrawn_at=judged + hour, withdrawn_by="p")
+    given(4, -2 * hour, withdrawn_at=judged - hour, withdrawn_by="p")
+    given(5, -2 * hour, given_at=judged + hour)
+    store.close()
+    (replayed,) = hospital.run("replay", str(alert.alert_id))
+    assert [(c["to"], c["data"], c["text_version"]) for c in replayed["consents"]] == [
+        ("organization:o1", "alerts", "v1"),
+        ("organization:o3", "alerts", "v1"),
+    ]
 
 
 def test_the_least_useful_rule_comes_first_and_what_is_undecided_last() -> None:

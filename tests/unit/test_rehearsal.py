@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -158,7 +159,10 @@ def test_what_is_told_is_what_was_scored() -> None:
     told = facts(sets)
     assert told["programme"]["all"]["manual_per_10_days"] == 0.333
     assert told["per_rule"] == {"programme": {"BP-HOME": 1}, "single": {}}
-    assert len(table(sets).splitlines()) == 5
+    lines = table(sets).splitlines()
+    assert len(lines) == 5
+    assert re.search(r"manual/10 d +95 % +/week +/nurse day", lines[0])
+    assert re.search(r" 0\.33 +\S+ +0\.23 +3\.3 ", lines[1])
     assert plot(sets).count("<rect") == 5
 
 
