@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
 from cloud_bridge.access.consent import Consent
-from cloud_bridge.access.model import DataType
+from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.alerts import Act, Actor, AlertState, Move, Outcome
 from cloud_bridge.app import open_store
 from cloud_bridge.cli import app
@@ -22,6 +22,8 @@ from cloud_bridge.config import load
 from cloud_bridge.enrolment import enrol
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.orders import reason_line
+from cloud_bridge.rehearsal.histories import read_history
+from cloud_bridge.rehearsal.run import Pace, proposed, rehearse
 from cloud_bridge.rule_yield import yield_by_rule
 from cloud_bridge.store import engine as store_engine
 from cloud_bridge.store.base import Raised
@@ -33,7 +35,8 @@ from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import CUFF, blood_pressure, glucose
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.errors import Misconfigured, Rejected
-from wire_format.measurement import Measurement, Remark
+from wire_format.measurement import GlucoseContext, Meal, Measurement, Remark
+from wire_format.nomenclature import Quantity
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
 CONFIG = """
@@ -300,6 +303,37 @@ def test_the_least_useful_rule_comes_first_and_what_is_undecided_last() -> None:
     )
     assert [(row["rule"], row["yield"]) for row in rows] == [("D", 0), ("B", 0.5), ("A", 1), ("C", None)]
     assert yield_by_rule([]) == []
+
+
+def test_what_is_stored_can_be_rehearsed(hospital: Hospital, tmp_path: Path) -> None:
+    """The alert of the record is raised again from the file, which names nobody; who took it is on record."""
+    hospital.enrol(HOME)
+    hospital.receive(
+        hospital.at(blood_pressure("192", "124")),
+        hospital.at(glucose("7.4", meal=Meal.FASTING, minutes=1)),
+        hospital.at(glucose("90", remarks=(Remark.IMPLAUSIBLE,), minutes=2)),
+    )
+    by = ("--author", "admin-1", "--reason", "new target")
+    words = ["rules", "history", *by, "--config", str(hospital.config)]
+    printed = CliRunner().invoke(app, words)
+    assert printed.exception is None
+    assert "p-1" not in printed.stdout.split()
+    file = tmp_path / "ward.jsonl"
+    file.write_text(printed.stdout)
+    (one,) = [found for found in read_history(file) if found.readings]
+    assert (one.patient, one.stratum) == ("patient-1", "hypertension")
+    found = [r.rule for r in rehearse(one, ["hypertension"], "UTC", proposed([]), Pace.SESSION)]
+    assert found == ["BP-SEVERE"]
+    assert [r.measurement.context for r in one.readings if r.measurement.quantity is Quantity.GLUCOSE] == [
+        GlucoseContext(meal=Meal.FASTING)
+    ]
+    store = hospital.store()
+    read = [(e.account, e.patient, e.data, e.allowed) for e, _ in store.access.entries(action=Action.READ)]
+    store.close()
+    assert read == [
+        ("admin-1", "patient-1", DataType.BLOOD_PRESSURE, True),
+        ("admin-1", "patient-1", DataType.GLUCOSE, True),
+    ]
 
 
 def test_an_installer_closes_their_item(hospital: Hospital) -> None:
