@@ -199,7 +199,7 @@ def history(
 ) -> None:
     """Print what was measured, as `cloud-bridge rehearse --history` takes it: without names, values and all.
 
-    That it was read is on record, for each patient and kind of data. A patient's group is their first programme.
+    That it was read is on record, by patient and kind of data. A patient's first programme is their group.
     """
     since, lines = _now() - dt.timedelta(days=days), []
     with _store(config) as store:
