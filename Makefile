@@ -7,6 +7,8 @@ STAMPS := .cache/stamps
 # A lock names everything, so pip has nothing to resolve: an older pip would take an extra of what is pinned (coverage[toml])
 # in the newest version there is, and then refuse it for having no hash. `pip check` says whether the lock is whole.
 PIP := -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes
+# Each demo and each test run starts many processes: what the first has compiled is kept for the others.
+export PYTHONDONTWRITEBYTECODE :=
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help

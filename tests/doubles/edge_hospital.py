@@ -70,10 +70,12 @@ class Hospital:
         self.client.publish(topic(channel), payload, qos=1)
 
     def items(self, outbox_id: UUID | None = None) -> list[Item]:
+        """What arrived, once: an envelope comes again as it was when its receipt came late."""
+        once = {(one.header.outbox_id, one.header.sequence, one.digest): one for one in self.arrived}
         return [
             item
-            for one in self.arrived
-            if outbox_id in {None, one.header.outbox_id}
+            for (outbox, _, _), one in once.items()
+            if outbox_id in {None, outbox}
             for item in decode_items(one.payload)
         ]
 

@@ -24,6 +24,7 @@ from cloud_bridge.audit_head import say_heads
 from service_kit.key_files import write_private
 from service_kit.log import Log, only_allowed
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.command_line import cloud_bridge
 from tests.doubles.edge_hospital import eventually
 from tests.doubles.edge_readings import bridge_keys
 from wire_format.errors import Rejected, Unreachable
@@ -219,14 +220,14 @@ async def test_the_head_of_the_record_is_said_in_the_log(desk: BridgeDesk) -> No
 
 
 def command(folder: Path, *words: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "cloud_bridge.cli", *words, "--config", str(folder / "bridge.toml")],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = cloud_bridge(*words, "--config", str(folder / "bridge.toml"))
     return done.returncode, done.stdout.strip(), done.stderr
+
+
+def unattended(folder: Path, *words: str) -> int:
+    """As `command`, in a process of its own, which has no terminal to ask at."""
+    argv = [sys.executable, "-m", "cloud_bridge.cli", *words, "--config", str(folder / "bridge.toml")]
+    return subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL).returncode
 
 
 @pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
@@ -238,7 +239,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     )
     (tmp_path / "password").write_text(PASSWORD + "\n")
     words = ("account", "add", "n1", "--role", "nurse", "--organization", "ward-1")
-    assert command(tmp_path, *words)[0] == 2  # nobody to ask for the password
+    assert unattended(tmp_path, *words) == 2  # nobody to ask for the password
     status, out, _ = command(tmp_path, *words, "--password-file", str(tmp_path / "password"))
     assert status == 0
     assert json.loads(out)["authenticator"].startswith("otpauth://totp/")

@@ -2,8 +2,6 @@
 
 import datetime as dt
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from tests.doubles.bridge_connector import ScriptedConnector
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.clinic import CLINIC, NEEDED, TO, bring, give, held, withdraw
+from tests.doubles.command_line import Done, cloud_bridge
 from tests.doubles.edge_readings import bridge_keys
 from virtual_home.servers import fhir_server
 
@@ -51,10 +50,8 @@ consent = "required"
 recipient = "{TO}"
 """)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "cloud_bridge.cli", "consent", *arguments]
-        config = ["--config", str(self.folder / "bridge.toml")]
-        return subprocess.run([*argv, *config], capture_output=True, text=True, check=False)
+    def command(self, *arguments: str) -> Done:
+        return cloud_bridge("consent", *arguments, "--config", str(self.folder / "bridge.toml"))
 
     def export(self) -> dict[str, Any]:
         done = self.command("export", "patient-1")

@@ -3,8 +3,6 @@
 import asyncio
 import datetime as dt
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from tests.doubles.bridge_desk import BridgeDesk, assigned, sealer
 from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import blood_pressure
 from tests.doubles.clinic import CLINIC, FHIR, NEEDED, TO, bring, give, held, withdraw
+from tests.doubles.command_line import cloud_bridge
 from tests.doubles.databases import Databases
 from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.page_visitor import visitor
@@ -362,8 +361,7 @@ recipient = "{TO}"
     bring(desk, SEVERE)
     assert desk.store.deliveries.claim_deliveries(desk.now, 20) == []
     desk.close()
-    argv = [sys.executable, "-m", "cloud_bridge.cli", "status", "--config", str(config)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    done = cloud_bridge("status", "--config", str(config))
     status = json.loads(done.stdout)
     assert (status["destinations"], status["deliveries_waiting"]) == ([CLINIC], 0)
     assert [(one["patient"], one["count"], one["reason"]) for one in status["held_back"]] == [

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from cloud_bridge.access.model import Action
-from cloud_bridge.cli import main
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.discharge.hl7_fields import Fields, parse
 from cloud_bridge.discharge.hl7_plan import header_of, plan_of
@@ -23,6 +21,7 @@ from cloud_bridge.store.discharges import Became
 from cloud_bridge.store.engine import reading
 from tests.doubles.bridge_desk import BridgeDesk, care
 from tests.doubles.bridge_home import GATEWAY
+from tests.doubles.command_line import cloud_bridge
 from tests.doubles.discharge_desk import HOUR, after_discharge, take, write_config
 from tests.doubles.discharge_messages import a03
 from tests.doubles.discharge_plans import BASE, MADE, TERMS, below, bundle, goal, plan, text
@@ -304,23 +303,17 @@ class Command:
     """`cloud-bridge discharge` as it is run, with what it printed."""
 
     folder: Path
-    capture: pytest.CaptureFixture[str]
-    patch: pytest.MonkeyPatch
 
     def __call__(self, document: dict[str, Any] | str) -> tuple[int, str, str]:
         file = self.folder / "plan.json"
         file.write_text(document if isinstance(document, str) else text(document))
-        argv = ["cloud-bridge", "discharge", str(file), "--config", str(self.folder / "bridge.toml")]
-        self.patch.setattr(sys, "argv", argv)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = self.capture.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        done = cloud_bridge("discharge", str(file), "--config", str(self.folder / "bridge.toml"))
+        return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
-def command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(folder, capsys, monkeypatch)
+def command(folder: Path) -> Command:
+    return Command(folder)
 
 
 def test_the_command_takes_a_file_once_and_says_what_it_did(command: Command) -> None:

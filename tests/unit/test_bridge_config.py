@@ -2,8 +2,6 @@
 
 import datetime as dt
 import json
-import subprocess
-import sys
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,6 +13,7 @@ from cloud_bridge.enrolment import enrol
 from cloud_bridge.page_links import PageLinks
 from service_kit.key_files import write_private, write_public
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.command_line import cloud_bridge
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.errors import Misconfigured
 
@@ -183,41 +182,37 @@ def test_a_link_works_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
     assert not links.redeem("")
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cloud_bridge.cli", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command_line_does_what_an_administrator_needs(tmp_path: Path) -> None:
-    made = command("keys", "--private", f"{tmp_path}/bridge.key", "--public", f"{tmp_path}/bridge.pub")
+    made = cloud_bridge("keys", "--private", f"{tmp_path}/bridge.key", "--public", f"{tmp_path}/bridge.pub")
     assert set(json.loads(made.stdout)) == {"sealing", "receipts", "messages"}
     assert (tmp_path / "bridge.key").stat().st_mode & 0o777 == 0o600
-    again = command("keys", "--private", f"{tmp_path}/bridge.key", "--public", f"{tmp_path}/bridge.pub")
+    again = cloud_bridge("keys", "--private", f"{tmp_path}/bridge.key", "--public", f"{tmp_path}/bridge.pub")
     assert (again.returncode, "never overwritten" in again.stderr) == (2, True)
     write_public(tmp_path / "gateway.pub", gateway_keys().public)
     (tmp_path / "home.toml").write_text(HOME)
     config = str(written(tmp_path, GOOD + PAGE))
-    enrolled = command("enrol", f"{tmp_path}/home.toml", "--config", config)
+    enrolled = cloud_bridge("enrol", f"{tmp_path}/home.toml", "--config", config)
     assert json.loads(enrolled.stdout) == {"gateway": "gw-2", "people": 1}
-    status = json.loads(command("status", "--config", config).stdout)
+    status = json.loads(cloud_bridge("status", "--config", config).stdout)
     assert (status["measurements"], status["dead_letters"]) == (0, [])
-    link = command("link", "--config", config).stdout
+    link = cloud_bridge("link", "--config", config).stdout
     assert link.startswith("http://127.0.0.1:8600/enter?token=")
-    retried = command("retry", "alert", "00000000-0000-0000-0000-000000000001", "fhir", "--config", config)
+    retried = cloud_bridge(
+        "retry", "alert", "00000000-0000-0000-0000-000000000001", "fhir", "--config", config
+    )
     assert (retried.returncode, "no such dead letter" in retried.stderr) == (1, True)
 
 
 def test_without_a_page_there_is_no_link(tmp_path: Path) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())
-    found = command("link", "--config", str(written(tmp_path, GOOD)))
+    found = cloud_bridge("link", "--config", str(written(tmp_path, GOOD)))
     assert (found.returncode, "write [page] with a port" in found.stderr) == (2, True)
 
 
 def test_keys_that_others_may_read_are_refused(tmp_path: Path) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())
     (tmp_path / "bridge.key").chmod(0o644)
-    found = command("status", "--config", str(written(tmp_path, GOOD)))
+    found = cloud_bridge("status", "--config", str(written(tmp_path, GOOD)))
     assert (found.returncode, "Others may read" in found.stderr) == (2, True)
 
 

@@ -2,33 +2,27 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
-import pytest
-
-from cloud_bridge.cli import main
 from cloud_bridge.discharge.goals import MEASURES
 from cloud_bridge.discharge.terms import USUAL_TIMES
+from tests.doubles.command_line import cloud_bridge
 from tests.doubles.discharge_desk import write_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "discharge.md").read_text()
 
 
-def test_the_guides_command_takes_the_guides_example(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_guides_command_takes_the_guides_example(tmp_path: Path) -> None:
     (added,) = re.findall(r"```toml\n# cloud-bridge, discharge\n(.*?)```", GUIDE, flags=re.DOTALL)
     config = write_config(tmp_path, added)
     (line,) = re.findall(r"```sh\n(.*?)\n```", GUIDE)
     argv = line.replace("plan.json", str(DOCS / "discharge.example.json"))
-    monkeypatch.setattr(sys, "argv", argv.replace("/etc/kiteline/cloud-bridge.toml", str(config)).split())
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    assert ended.value.code in {0, None}, said.err
-    assert json.loads(said.out)["became"] == "new"
+    program, *words = argv.replace("/etc/kiteline/cloud-bridge.toml", str(config)).split()
+    assert program == "cloud-bridge"
+    done = cloud_bridge(*words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["became"] == "new"
 
 
 def test_the_guide_names_every_measure_and_the_times_that_it_shows() -> None:
