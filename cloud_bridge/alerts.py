@@ -169,7 +169,7 @@ IN_TIME: Final = dt.timedelta(hours=24)
 WINDOW: Final = dt.timedelta(days=14)
 """How far back something may have come true that still opens an item."""
 REST: Final = dt.timedelta(hours=72)
-"""How long what was resolved rests: repeats are folded into it. What is severe or gets worse never rests."""
+"""How far apart episodes of one item are at most, and how long what somebody did about one holds."""
 
 
 class Timeliness(StrEnum):
@@ -306,37 +306,6 @@ def opened(finding: Finding, now: dt.datetime, terms: Terms) -> Alert:
     late = timeliness(finding, now) is not Timeliness.IN_TIME
     due = terms.due(Severity.ROUTINE if late else finding.severity, now)
     return Alert(finding.finding_id, finding, AlertState.OPEN, 1, now, due, late=late)
-
-
-def revised(known: Alert, finding: Finding, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item about what is found now. What came late and goes on today is no longer late.
-
-    If that made it severe, or graver than what was told, somebody is asked anew.
-    """
-    changed = replace(known, finding=finding, revision=known.revision + 1)
-    if timeliness(finding, now) is not Timeliness.IN_TIME:
-        return changed
-    changed = replace(changed, late=False)
-    grave = changed.own.urgency is Severity.SEVERE or RANK[changed.own.urgency] > RANK[known.urgency]
-    asks = known.state in LIVE and rose(known, changed) and grave
-    return asked_anew(changed, now, terms) if asks else changed
-
-
-def rose(before: Alert, now: Alert) -> bool:
-    """Tell whether the episode of a row became more urgent."""
-    return RANK[now.own.urgency] > RANK[before.own.urgency]
-
-
-def asked_anew(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item that somebody must look at; due no later than it was, unless nobody at all came."""
-    due, again = terms.due(item.urgency, now), item.reopened + 1
-    if item.state is AlertState.OPEN:
-        if item.due_at > now or terms.care.next_role(item.escalation) is not None:
-            return replace(item, due_at=min(due, item.due_at))
-        return replace(item, due_at=due, reopened=again, escalation=0)
-    state = after(item.state, Move.REOPEN, Actor.RULES)
-    asked = replace(item, state=state, due_at=due, reopened=again, outcome=None)
-    return replace(asked, acknowledged_at=None, acknowledged_by=None)
 
 
 def opens_again(known: Alert, finding: Finding, now: dt.datetime) -> bool:

@@ -2,8 +2,8 @@
 
 Rules find episodes; people get items. While an item of a problem is live, what is found of the same problem
 within 72 h of one of its episodes is folded into it: it counts there, with its evidence. Who has the item is
-asked anew if it is severe, or graver than what they were told, or if what they did is 72 h ago. What came
-late is added without a sound.
+asked anew if it is severe, or graver than what they were told, or if what they did is 72 h ago; the first
+role is, if none that was asked came. What came late is added without a sound.
 
 The findings themselves stay as they are, each with a row of its own: which one became the item depends on
 what came first, what is found does not.
@@ -25,11 +25,11 @@ from cloud_bridge.alerts import (
     Move,
     Terms,
     after,
-    asked_anew,
     opened,
 )
+from cloud_bridge.asking import asked_anew, left_alone
 from cloud_bridge.rules.base import GATEWAY, HOME, Finding, Queue, Severity, Standing
-from cloud_bridge.rules.catalogue import PROBLEMS
+from cloud_bridge.rules.catalogue import problem_of
 
 
 def together(alerts: Iterable[Alert]) -> dict[UUID, Alert]:
@@ -48,7 +48,7 @@ def item_for(finding: Finding, alerts: Iterable[Alert]) -> Alert | None:
 
     What somebody unknown measured is never folded: it may be of two people.
     """
-    problem = PROBLEMS.get(finding.rule)
+    problem = problem_of(finding)
     if problem is None or finding.queue is not Queue.CLINICAL or finding.subject.startswith((HOME, GATEWAY)):
         return None
     near = [
@@ -56,7 +56,7 @@ def item_for(finding: Finding, alerts: Iterable[Alert]) -> Alert | None:
         for alert in alerts
         if alert.state in LIVE
         and alert.finding.queue is Queue.CLINICAL
-        and PROBLEMS.get(alert.finding.rule) == problem
+        and problem_of(alert.finding) == problem
         and any(_apart(one.finding, finding) <= REST for one in alert.episodes)
     ]
     return max(near, key=lambda a: (a.episodes[-1].finding.since, a.alert_id), default=None)
@@ -95,27 +95,33 @@ def repeated(item: Alert, one: Episode, now: dt.datetime, terms: Terms, *, new: 
     """Return an item that tells of an episode too or, not `new`, of what changed of it.
 
     What became more urgent is as new. Whoever has it is asked again if the episode is new and severe, or
-    graver than what they were told, or as grave while nobody did anything about the item for 72 h.
+    graver than what they were told lately. If nobody did anything about the item for 72 h, or none of the
+    roles that were asked came, any new episode asks: as soon as it demands itself, or as the item does.
     """
     more = told_too(item, one)
-    graver = RANK[one.urgency] > RANK[item.urgency]
-    severe = one.finding.severity is Severity.SEVERE
-    loud = graver or item.late or (new and (severe or _rested(item, one, now)))
-    if one.late or item.state not in LIVE or not loud:
+    if one.late or item.state not in LIVE:
         return more
-    return asked_again(more, now, terms)
+    severe = one.finding.severity is Severity.SEVERE
+    if _graver(item, one, now) or item.late or (new and severe):
+        return asked_again(more, now, terms)
+    if not new or one.finding.standing is Standing.DOWNGRADED:
+        return more
+    if item.state is AlertState.OPEN:
+        return asked_again(more, now, terms) if left_alone(item, now, terms) else more
+    if now - (item.moved_at or item.raised_at) <= REST:
+        return more
+    return asked_again(more, now, terms, one.urgency)
 
 
-def _rested(item: Alert, one: Episode, now: dt.datetime) -> bool:
-    """Tell whether an episode as grave comes when what somebody did about the item is long ago."""
-    if item.state is AlertState.OPEN or one.finding.standing is Standing.DOWNGRADED:
-        return False
-    return RANK[one.urgency] >= RANK[item.urgency] and now - (item.moved_at or item.raised_at) > REST
+def _graver(item: Alert, one: Episode, now: dt.datetime) -> bool:
+    """Tell whether an episode is graver than what was told of an item lately, or at all, if nothing was."""
+    told = [RANK[e.urgency] for e in item.episodes if now - e.raised_at <= REST]
+    return RANK[one.urgency] > max(told, default=RANK[item.urgency])
 
 
-def asked_again(item: Alert, now: dt.datetime, terms: Terms) -> Alert:
-    """Return an item that must be looked at for an episode that is new, or got worse."""
-    return asked_anew(replace(item, late=False), now, terms)
+def asked_again(item: Alert, now: dt.datetime, terms: Terms, urgency: Severity | None = None) -> Alert:
+    """Return an item that must be looked at for an episode that is new, or got worse; see `asked_anew`."""
+    return asked_anew(replace(item, late=False), now, terms, urgency)
 
 
 def without(item: Alert, finding_id: UUID) -> Alert:

@@ -25,10 +25,9 @@ from cloud_bridge.alerts import (
     after,
     opened,
     opens_again,
-    revised,
-    rose,
     timeliness,
 )
+from cloud_bridge.asking import revised, rose
 from cloud_bridge.duty import Duty
 from cloud_bridge.folding import (
     asked_again,

@@ -32,8 +32,6 @@ def off_duty(language: str, opens: dt.datetime, zone: dt.tzinfo, emergency: str)
 
 
 def _patient_text(alert: Alert, language: str, duty: Duty, zone: dt.tzinfo) -> str | None:
-    if alert.late:
-        return None
     at, text = alert.leads.raised_at, say(alert.lead, language, "patient")
     if not text or duty.on(at):
         return text
@@ -61,13 +59,13 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
 ) -> AlertOrder:
     """Return an alert as an order. Staff read their language, the patient theirs, without a diagnosis.
 
-    What came late says nothing to the patient: "measure again now" would be about another day. What is asked
-    of the patient alone is no work for anybody else. While nobody is on duty the patient is told until when;
-    in quiet hours, where they live (`zone`), they are told of nothing but what is severe. Of a repeat that
-    leads, both go by when it came itself.
+    What came late is a work order alone: nobody is paged at night for last week, and "measure again
+    now" would be about another day. What is asked of the patient alone is no work for anybody else. While
+    nobody is on duty the patient is told until when; in quiet hours, where they live (`zone`), they are told
+    of nothing but what is severe. Of a repeat that leads, both go by when it came itself.
     """
     finding, reason = alert.told, reason_line(alert, staff_language, cause)
-    clinical = finding.queue is Queue.CLINICAL
+    clinical, late = finding.queue is Queue.CLINICAL, alert.late or alert.leads.late
     said, named = {"reason": reason}, care_of(finding)
     asked = care_of(alert.finding).role(alert.escalation)
     return AlertOrder(
@@ -78,11 +76,11 @@ def alert_order(  # noqa: PLR0913, PLR0917 - all that an order is made of
         reason=reason,
         work=say(finding, staff_language, "work") if clinical else None,
         physician_text=say_copy(finding, staff_language, "physician", said)
-        if clinical and CareRole.PHYSICIAN in named.copied
+        if clinical and not late and CareRole.PHYSICIAN in named.copied
         else None,
-        patient_text=_patient_text(alert, care.language, duty, zone),
+        patient_text=None if late else _patient_text(alert, care.language, duty, zone),
         asked=asked if care.of(asked) is not None else CareRole.ORGANIZATION,
-        copies=_copies(finding, care, staff_language, said) if clinical else (),
+        copies=_copies(finding, care, staff_language, said) if clinical and not late else (),
         patient_not_before=None
         if finding.severity is Severity.SEVERE
         else duty.quiet_until(alert.leads.raised_at, zone),

@@ -11,12 +11,15 @@ from uuid import UUID
 import typer
 
 from cloud_bridge import config as configuration
+from cloud_bridge.access.consent import DATA_OF
+from cloud_bridge.access.model import Account, Action, Answer, Question, Role, Subject
 from cloud_bridge.alerts import Act, Actor, Move, Outcome
 from cloud_bridge.orders import reason_line
+from cloud_bridge.rehearsal.histories import written
 from cloud_bridge.replay import found_again
 from cloud_bridge.rule_yield import yield_by_rule
 from cloud_bridge.rules.base import Queue
-from cloud_bridge.rules.programme import check_own, programme
+from cloud_bridge.rules.programme import DEFAULT_PROGRAMME, check_own, programme
 from cloud_bridge.rules.refusals import refusal
 from cloud_bridge.store.base import Stated
 from service_kit.key_files import read_private
@@ -158,9 +161,14 @@ def replay(
     alert: Annotated[UUID, typer.Argument(help="The alert's id.")],
     config: ConfigPath = configuration.DEFAULT_PATH,
 ) -> None:
-    """Find an alert's findings again from what they stood on; say of each whether it is the same."""
+    """Find an alert's findings again from what they stood on; say of each whether it is the same.
+
+    Beside it stand the consents that held at that moment: who was allowed to hear of it.
+    """
     with _store(config) as store:
         judged = store.judgements.of_alert(alert)
+        subjects = {one.finding.subject for one in judged}
+        given = [consent for one in subjects for consent in store.access.consents(one)]
     _print(
         [
             {
@@ -170,11 +178,43 @@ def replay(
                 "programme": one.finding.programme,
                 "version": one.finding.version,
                 "readings": len(one.readings),
+                "consents": [
+                    {"to": c.to, "data": c.data.value, "text_version": c.text_version}
+                    for c in given
+                    if c.given_at <= one.judged_at and c.holds(one.judged_at)
+                ],
                 "same": found_again(one),
             }
             for one in judged
         ]
     )
+
+
+@commands.command()
+def history(
+    author: Author,
+    reason: Reason,
+    days: Annotated[int, typer.Option(min=1, help="How far back.")] = 90,
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Print what was measured, as `cloud-bridge rehearse --history` takes it: without names, values and all.
+
+    That it was read is on record, by patient and kind of data. A patient's first programme is their group.
+    """
+    since, lines = _now() - dt.timedelta(days=days), []
+    with _store(config) as store:
+        patients = store.listings.patients(None)
+        for number, patient in enumerate(patients, start=1):
+            readings = store.alerts.history(patient, None, since)
+            joined = store.alerts.settings(patient).programmes
+            group = joined[0].programme if joined else DEFAULT_PROGRAMME
+            lines += written(f"patient-{number}", group, readings)
+            for data in sorted({DATA_OF[one.measurement.quantity] for one in readings}):
+                account = Account(author, Role.ADMINISTRATOR, "")
+                asked = Question(account, Action.READ, Subject(patient), data, f"rehearsal: {reason}")
+                store.access.record(asked, Answer(allowed=True), _now())
+    for line in lines:
+        typer.echo(line)
 
 
 @contextmanager

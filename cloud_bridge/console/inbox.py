@@ -13,7 +13,7 @@ from cloud_bridge.alerts import Act, Alert, AlertState
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.console.chart import DAYS, Chart, chart
 from cloud_bridge.console.language import Language
-from cloud_bridge.console.life import SEVERITIES, STATES, PastRecord, Steps, repeats, steps
+from cloud_bridge.console.life import HEARS, SEVERITIES, STATES, PastRecord, Steps, repeats, steps
 from cloud_bridge.console.pages import PEOPLE, Pages, Turned, page
 from cloud_bridge.console.people import KINDS
 from cloud_bridge.duty import Duty
@@ -24,7 +24,7 @@ from cloud_bridge.rules.parameters import PressureLimit
 from cloud_bridge.rules.programme import rules_of
 from cloud_bridge.rules.refusals import Refusal, refusal
 from cloud_bridge.silence_cause import Cause
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, Place, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, HomeHears, Place, Taken
 from wire_format.measurement import Absent, Component, Measurement
 from wire_format.nomenclature import Quantity, Term
 
@@ -84,6 +84,10 @@ class Record(PastRecord, Protocol):
         """Return why nothing comes from a patient; None of what is no silence that goes on."""
         ...
 
+    def home_hears(self, alert_id: UUID) -> HomeHears:
+        """Return whether the home has heard that somebody saw an item."""
+        ...
+
     def move(self, alert_id: UUID, act: Act) -> Taken:
         """Make a move if it holds; `Rejected` if what is said of it is wrong."""
         ...
@@ -113,6 +117,7 @@ class Item:
     overdue: bool
     seen_by: str | None
     seen_at: str | None
+    home: str | None
     steps: Steps
 
 
@@ -334,6 +339,7 @@ class _Desk:
             overdue=alert.state is AlertState.OPEN and alert.due_at < self.now,
             seen_by=alert.acknowledged_by,
             seen_at=seen_at,
+            home=None if seen_at is None else words.say(HEARS[self.record.home_hears(alert.alert_id)]),
             steps=steps(alert, words, self.zone),
         )
 

@@ -15,7 +15,7 @@ from cloud_bridge.orders import reason_line
 from cloud_bridge.rules.base import GATEWAY, HOME, Severity
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.rules.programme import care_of, say
-from cloud_bridge.store.base import LifeEvent
+from cloud_bridge.store.base import HomeHears, LifeEvent
 
 SEVERITIES: Final = {Severity.SEVERE: "Severe", Severity.HIGH: "High", Severity.ROUTINE: "Routine"}
 OUTCOME_WORDS: Final = {
@@ -60,6 +60,11 @@ HAPPENED: Final = {
     "resolved": "Resolved",
     "escalated": "Handed on",
     "unanswered": "Nobody came, and nobody further is to be asked",
+}
+HEARS: Final = {
+    HomeHears.NOBODY: "Seen. Nobody at home is told: no gateway is there yet.",
+    HomeHears.WAITS: "Seen. The home is told as soon as its gateway is connected.",
+    HomeHears.TOLD: "Seen. The home was told.",
 }
 _ALL_KINDS: Final = (
     DataType.BLOOD_PRESSURE,

@@ -17,7 +17,7 @@ from cloud_bridge.rehearsal.report import facts, plot, table
 from cloud_bridge.rehearsal.run import Pace, proposed, rehearse
 from cloud_bridge.rehearsal.score import Outcome
 from cloud_bridge.rehearsal.single import single_readings
-from cloud_bridge.rules.programme import PROGRAMMES, parse_programme
+from cloud_bridge.rules.programme import DEFAULT_PROGRAMME, PROGRAMMES, parse_programme
 from wire_format.errors import Misconfigured
 
 DEFAULT: Final = "default"
@@ -121,7 +121,8 @@ def _outcomes(  # noqa: PLR0913 - all that a rehearsal depends on
     rules_by = proposed([parse_programme(text) for text in texts], SILENT if simulated else ())
     ours, theirs = [], []
     for one in histories:
-        programmes = names or PROGRAMME_OF.get(one.stratum, ("hypertension",))
+        own = (one.stratum,) if one.stratum in PROGRAMMES else (DEFAULT_PROGRAMME,)
+        programmes = names or PROGRAMME_OF.get(one.stratum, own)
         raised = rehearse(one, programmes, zone, rules_by, pace)
         about = (one.patient, one.stratum, *_span(one), one.episodes)
         ours.append(Outcome(*about, tuple(raised)))

@@ -8,7 +8,7 @@ A history file is JSON lines. A reading: {"patient": "a", "at": "2026-01-05T07:1
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -17,6 +17,7 @@ from uuid import UUID
 
 from cloud_bridge.rehearsal.cohort import Episode, EpisodeKind, Shown, SimulatedPatient
 from cloud_bridge.rules.base import Reading
+from cloud_bridge.rules.refusals import refusal
 from wire_format.errors import Misconfigured
 from wire_format.identity import derived_id
 from wire_format.measurement import (
@@ -141,3 +142,21 @@ def _histories(people: dict[str, _Lines]) -> Iterator[History]:
         shown = sorted(one.shown, key=lambda s: s.at)
         readings = tuple(_reading(name, s, n) for n, s in enumerate(shown))
         yield History(name, one.stratum, readings, tuple(sorted(one.episodes, key=lambda e: e.begins)))
+
+
+def written(patient: str, stratum: str, readings: Iterable[Reading]) -> list[str]:
+    """Return the lines of a file that tell of a patient: what rules stand on and has a time and numbers.
+
+    What a device showed in place of a number (HI, LO), and whether it called the pulse irregular, has no
+    place in the form.
+    """
+    lines: list[dict[str, Any]] = [{"patient": patient, "stratum": stratum}]
+    for one in readings:
+        m = one.measurement
+        values = {c.term.value: [str(c.value), c.unit.value] for c in m.components if c.value is not None}
+        if one.measured is None or not values or refusal(one) is not None:
+            continue
+        line = {"patient": patient, "at": one.measured.utc.isoformat(), "quantity": m.quantity.value}
+        fasting = isinstance(m.context, GlucoseContext) and m.context.meal is Meal.FASTING
+        lines.append({**line, "values": values, **({"fasting": True} if fasting else {})})
+    return [json.dumps(line) for line in lines]

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cloud_bridge.rehearsal.score import Outcome, Score, Share, score
+from cloud_bridge.rehearsal.score import PER_DAYS, Outcome, Score, Share, score
 
 Sets = Mapping[str, Sequence[Outcome]]
 """Outcomes of the same patients, by the name of the rule set."""
 
 ALL: Final = "all"
+WEEK_DAYS: Final = 7
 NURSE_LOOKS_AFTER: Final = 100
 """Patients of one nurse, for alerts per nurse and day."""
 _WIDTH, _ROW, _LEFT, _BAR = 760, 26, 230, 420
@@ -26,7 +27,8 @@ def scores(sets: Sets) -> dict[str, dict[str, Score]]:
 
 def table(sets: Sets) -> str:
     """Return the scores as lines of text."""
-    head = f"{'rule set':<12}{'stratum':<28}{'patients':>9}{'manual/10 d':>13}{'95 %':>16}{'severe/10 d':>13}"
+    head = f"{'rule set':<12}{'stratum':<28}{'patients':>9}{'manual/10 d':>13}{'95 %':>16}{'/week':>7}"
+    head += f"{'/nurse day':>12}{'severe/10 d':>13}"
     lines = [head + f"{'raw alerts':>12}{'outside':>9}{'found <= 7 d':>22}{'severe found':>14}"]
     for name, by in scores(sets).items():
         for stratum, one in by.items():
@@ -34,7 +36,8 @@ def table(sets: Sets) -> str:
             severe = _share(one.severe_found, interval=False)
             lines.append(
                 f"{name:<12}{stratum:<28}{one.patients:>9}{one.manual.value:>13.2f}"
-                f"{f'{low:.2f}-{high:.2f}':>16}{one.severe.value:>13.2f}{one.single:>12}"
+                f"{f'{low:.2f}-{high:.2f}':>16}{_per_week(one):>7.2f}{_per_nurse_day(one):>12.1f}"
+                f"{one.severe.value:>13.2f}{one.single:>12}"
                 f"{_percent(one.outside):>9}{_share(one.found):>22}{severe:>14}"
             )
     return "\n".join(lines)
@@ -52,14 +55,22 @@ def _facts(one: Score) -> dict[str, Any]:
         "patients": one.patients,
         "manual_per_10_days": round(one.manual.value, 3),
         "manual_95": [round(x, 3) for x in one.manual.interval],
-        "manual_per_week": round(one.manual.value * 0.7, 3),
-        "manual_per_nurse_day": round(one.manual.value / 10 * NURSE_LOOKS_AFTER, 2),
+        "manual_per_week": round(_per_week(one), 3),
+        "manual_per_nurse_day": round(_per_nurse_day(one), 2),
         "severe_per_10_days": round(one.severe.value, 3),
         "raw_alerts": one.single,
         "outside_episodes": _ratio(one.outside),
         "found_within_7_days": _ratio(one.found),
         "severe_found": _ratio(one.severe_found),
     }
+
+
+def _per_week(one: Score) -> float:
+    return one.manual.value * WEEK_DAYS / PER_DAYS
+
+
+def _per_nurse_day(one: Score) -> float:
+    return one.manual.value / PER_DAYS * NURSE_LOOKS_AFTER
 
 
 def _ratio(share: Share) -> dict[str, Any]:

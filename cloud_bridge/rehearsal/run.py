@@ -11,13 +11,13 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from cloud_bridge.alerts import Alert
+from cloud_bridge.alerts import RANK, Alert
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.judge import Basis, RulesBy, judge
 from cloud_bridge.rehearsal.histories import History
 from cloud_bridge.rules.base import Membership, Queue, Reading, Settings, Severity, Standing
-from cloud_bridge.rules.catalogue import PROBLEMS as REPEATS
-from cloud_bridge.rules.catalogue import RULES, AnyReadingRule
+from cloud_bridge.rules.catalogue import AnyReadingRule
+from cloud_bridge.rules.catalogue import problem_of as folds_as
 from cloud_bridge.rules.programme import Programme, rules_of
 from cloud_bridge.rules.technical import Sign
 from wire_format.identity import derived_id
@@ -41,13 +41,14 @@ FOLD: Final = dt.timedelta(hours=72)
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alert as it was raised: when, by which rule, and how urgent."""
+    """An alert as it was raised; `folds` is the problem of whose item it would be, None if of its own."""
 
     at: dt.datetime
     rule: str
     severity: Severity
     clinical: bool
     late: bool
+    folds: str | None = None
 
 
 @dataclass
@@ -107,7 +108,8 @@ class _Memory:
         # What is folded there is folded in `items`; what comes back is told once.
         if new and what.startswith(("raised", "folded")) and finding.standing is not Standing.RESOLVED:
             clinical = finding.queue is Queue.CLINICAL
-            self.raised.append(Raised(now, finding.rule, finding.severity, clinical, alert.late))
+            what_of = (finding.rule, finding.severity, clinical, alert.late, folds_as(finding))
+            self.raised.append(Raised(now, *what_of))
 
     def set_timer(self, subject: str, due_at: dt.datetime | None) -> None:
         del subject
@@ -196,19 +198,18 @@ def problem_of(rule: str) -> str:
 def items(raised: Sequence[Raised], counts: Callable[[Raised], bool]) -> list[Raised]:
     """Return how often somebody would be asked: what life folds (`Rule.problem`) is folded here.
 
-    An item is taken to be seen at once: after 72 h a repeat of its problem asks again. What names no problem
-    is always an item of its own.
+    An item is taken to be seen at once: a repeat of its problem asks again if it is graver, or after 72 h.
+    What names no problem is always an item of its own.
     """
-    asked: dict[str, dt.datetime] = {}
+    asked: dict[str, Raised] = {}
     found = []
     for one in raised:
         if not counts(one):
             continue
-        folds = REPEATS.get(one.rule) if one.rule in RULES else one.rule
-        last = None if folds is None else asked.get(folds)
-        if last is not None and one.at - last <= FOLD:
+        last = None if one.folds is None else asked.get(one.folds)
+        if last is not None and one.at - last.at <= FOLD and RANK[one.severity] <= RANK[last.severity]:
             continue
-        if folds is not None:
-            asked[folds] = one.at
+        if one.folds is not None:
+            asked[one.folds] = one
         found.append(one)
     return found

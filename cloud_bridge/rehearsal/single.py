@@ -34,7 +34,7 @@ def single_readings(history: History) -> list[Raised]:
             rule = "SINGLE-WEIGHT" if any(weight - w > GAIN for _, w in weights) else None
             weights.append((at, weight))
         if rule is not None:
-            raised.append(Raised(at, rule, Severity.HIGH, clinical=True, late=False))
+            raised.append(Raised(at, rule, Severity.HIGH, clinical=True, late=False, folds=rule))
     return raised
 
 

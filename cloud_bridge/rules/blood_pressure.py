@@ -10,7 +10,16 @@ from pydantic import Field
 from cloud_bridge.rules.base import Finding, Reading, Severity, Standing
 from cloud_bridge.rules.episodes import clusters, next_session, runs, sessions
 from cloud_bridge.rules.parameters import Parameters, PressureLimit, SessionParameters
-from cloud_bridge.rules.pressure import BLOOD_PRESSURE, Pressure, digits, limits, mean, pressure, shown
+from cloud_bridge.rules.pressure import (
+    ABOVE_TARGET,
+    BLOOD_PRESSURE,
+    Pressure,
+    digits,
+    limits,
+    mean,
+    pressure,
+    shown,
+)
 from cloud_bridge.rules.rule import Case, P, ReadingRule, dated
 from wire_format.units import convert
 
@@ -127,7 +136,7 @@ class ConsecutiveRule(RunRule[RunParameters]):
     """BP-CONSECUTIVE: N sessions in a row whose mean is at or above the patient's target."""
 
     id = "BP-CONSECUTIVE"
-    problem = "pressure above target"
+    problem = ABOVE_TARGET
     parameters = RunParameters
 
     def _holds(self, own: RunParameters, session: Sequence[Pressure]) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from cloud_bridge.rules import blood_pressure, glucose
+from cloud_bridge.rules.base import Finding
 from cloud_bridge.rules.first_visit import FirstVisitRule
 from cloud_bridge.rules.glucose_range import RangeRule
 from cloud_bridge.rules.home_pressure import HomeRule, OrderedRule
@@ -38,7 +39,11 @@ _READING_RULES: Final[tuple[type[AnyReadingRule], ...]] = (
 
 RULES: Final[dict[str, type[AnyReadingRule]]] = {rule.id: rule for rule in _READING_RULES}
 TECHNICAL_RULES: Final[dict[str, type[TechnicalRule]]] = {TechnicalRule.id: TechnicalRule}
-PROBLEMS: Final = {rule.id: rule.problem for rule in _READING_RULES if rule.problem}
-"""Which problem the findings of a rule are episodes of: one item for each patient and problem."""
 LASTING: Final = frozenset(rule.id for rule in _READING_RULES if rule.lasting)
 """Rules over readings whose findings go on until something comes, however long that takes."""
+
+
+def problem_of(finding: Finding) -> str | None:
+    """Return the problem that a finding is an episode of; None: it is an item of its own."""
+    rule = RULES.get(finding.rule)
+    return None if rule is None else rule.problem_of(finding) or None

@@ -14,6 +14,8 @@ from cloud_bridge.rules.rule import Case, P, ReadingRule, dated
 from wire_format.measurement import Absent, GlucoseContext, Meal, Specimen
 from wire_format.nomenclature import Quantity, Term, Unit
 
+LOW: Final = "low glucose"
+HIGH: Final = "high glucose"
 _SHOWN: Final = {Absent.ABOVE_RANGE: "HI", Absent.BELOW_RANGE: "LO"}
 
 
@@ -60,6 +62,8 @@ _BOUNDS: Final[dict[str, tuple[str, Callable[[int], bool]]]] = {
     "above": (">", lambda side: side > 0),
     "at_least": ("≥", lambda side: side >= 0),
 }
+_UPPER: Final = ("<", "≤")
+"""A bound from above is what people are told of a value that is too low."""
 
 
 class Band(Part):
@@ -105,27 +109,28 @@ class BandParameters(Parameters):
 
 
 class BandRule(GlucoseRule[BandParameters]):
-    """One reading in the band is a finding; more of them soon after are the same one."""
+    """One reading in a band is a finding; more of them in it soon after are the same one."""
 
     parameters = BandParameters
 
     def _find(self, case: Case[BandParameters, Glucose], seen: list[Glucose]) -> Iterable[Finding]:
         member = any(m.programme == self.programme for m in case.settings.programmes)
-        inside = [one for one in seen if case.own.band(one, member=member) is not None]
-        timed = [one for one in inside if one.at is not None]
-        # Without a time nothing can be said to come soon after anything.
-        alone = [[one] for one in inside if one.at is None]
-        for episode in [*clusters(timed, dt.timedelta(hours=case.own.fold_hours)), *alone]:
-            yield self._finding(case, episode, case.own.band(episode[-1], member=member))
+        bands = [(one, case.own.band(one, member=member)) for one in seen]
+        # What is too low and what is too high are no episode together, however close.
+        for band in case.own.bands:
+            inside = [one for one, found in bands if found is band]
+            timed = [one for one in inside if one.at is not None]
+            # Without a time nothing can be said to come soon after anything.
+            alone = [[one] for one in inside if one.at is None]
+            for episode in [*clusters(timed, dt.timedelta(hours=case.own.fold_hours)), *alone]:
+                yield self._finding(case, episode, band)
 
-    def _finding(
-        self, case: Case[BandParameters, Glucose], episode: list[Glucose], band: Band | None
-    ) -> Finding:
+    def _finding(self, case: Case[BandParameters, Glucose], episode: list[Glucose], band: Band) -> Finding:
         last, known = episode[-1], episode[0].reading.patient is not None
         values = {
             "value": last.shown,
             "unit": last.unit.value,
-            "limit": "" if band is None else band.limit(last.unit),
+            "limit": band.limit(last.unit),
             "count": str(len(episode)),
             "home": last.reading.measurement.provenance.gateway,
         }
@@ -138,14 +143,14 @@ class LowRule(BandRule):
     """GLU-LOW-1: below 3.9 mmol/L (70 mg/dL)."""
 
     id = "GLU-LOW-1"
-    problem = "low glucose"
+    problem = LOW
 
 
 class VeryLowRule(BandRule):
     """GLU-LOW-2: below 3.0 mmol/L (54 mg/dL), whoever it was."""
 
     id = "GLU-LOW-2"
-    problem = "low glucose"
+    problem = LOW
     everybody = True
 
 
@@ -153,22 +158,28 @@ class HighRule(BandRule):
     """GLU-HIGH-1: above 10.0 mmol/L (180 mg/dL)."""
 
     id = "GLU-HIGH-1"
-    problem = "high glucose"
+    problem = HIGH
 
 
 class VeryHighRule(BandRule):
     """GLU-HIGH-2: above 13.9 mmol/L (250 mg/dL)."""
 
     id = "GLU-HIGH-2"
-    problem = "high glucose"
+    problem = HIGH
 
 
 class UrgentRule(BandRule):
     """GLU-URGENT-CN: at or above 16.7, or at or below 3.9 mmol/L, whoever it was."""
 
     id = "GLU-URGENT-CN"
-    problem = "urgent glucose"
+    problem = HIGH
     everybody = True
+
+    @classmethod
+    def problem_of(cls, finding: Finding) -> str:
+        """Return on which side it lies: by the bound that people are told."""
+        told = dict(finding.reason).get("limit", "")
+        return LOW if told.startswith(_UPPER) else cls.problem
 
 
 class FastingParameters(Parameters):

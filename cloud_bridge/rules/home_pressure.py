@@ -8,7 +8,7 @@ from pydantic import Field
 from cloud_bridge.rules.base import Finding, Standing, finding_id
 from cloud_bridge.rules.blood_pressure import PressureRule
 from cloud_bridge.rules.episodes import merged
-from cloud_bridge.rules.pressure import Mean, Pressure, limits, shown
+from cloud_bridge.rules.pressure import ABOVE_TARGET, Mean, Pressure, limits, shown
 from cloud_bridge.rules.protocol import (
     MeasuredDay,
     ProtocolParameters,
@@ -27,6 +27,7 @@ class HomeRule(PressureRule[ProtocolParameters]):
     """
 
     id = "BP-HOME"
+    problem = ABOVE_TARGET
     parameters = ProtocolParameters
     depth = dt.timedelta(days=7)
 

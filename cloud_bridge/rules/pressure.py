@@ -12,6 +12,8 @@ from wire_format.nomenclature import Quantity, Term, Unit
 from wire_format.units import convert
 
 BLOOD_PRESSURE: Final = frozenset({Quantity.BLOOD_PRESSURE})
+ABOVE_TARGET: Final = "pressure above target"
+"""The problem of the treatment, whether sessions in a row or a protocol's mean say so."""
 _DISPLAY: Final = {Unit.MMHG: "mmHg", Unit.KPA: "kPa"}
 
 

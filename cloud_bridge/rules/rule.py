@@ -57,6 +57,12 @@ class Rule(ABC, Generic[P]):
         self.programme = programme
         self.version = version
 
+    @classmethod
+    def problem_of(cls, finding: Finding) -> str:
+        """Return the problem that a finding of this rule is an episode of: `problem`, where there is one."""
+        del finding
+        return cls.problem
+
     def reach(self, settings: Settings) -> dt.timedelta:
         """Return `depth`, or nothing where these settings make the rule look at no more than a session."""
         own, _ = self.personal(settings)

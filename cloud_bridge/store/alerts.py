@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, and_, case, func, select, true
+from sqlalchemy import Connection, Engine, and_, case, func, select, true, update
 
 from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move
 from cloud_bridge.connectors.base import Identifier
@@ -14,11 +14,13 @@ from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
 from cloud_bridge.silence_cause import Cause, is_silence, is_silent_gateway
 from cloud_bridge.store import rows, schema
-from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, LifeEvent, Place, Raised, Taken
+from cloud_bridge.store.base import DeadLetter, DeliveryKey, File, HomeHears, LifeEvent, Place, Raised, Taken
 from cloud_bridge.store.deliveries import retry_dead
 from cloud_bridge.store.engine import reading
+from cloud_bridge.store.judging import NO_HOME
 from cloud_bridge.store.life import Life, events_of, raised_since
 from cloud_bridge.store.outgoing import Sealer, queue_message
+from cloud_bridge.store.presence import home_hears
 from cloud_bridge.store.silences import Silences
 from wire_format.downlink import SeenByCareTeam
 from wire_format.nomenclature import Quantity
@@ -173,12 +175,16 @@ class SqlAlerts:
     def _tell_home(self, connection: Connection, alert: Alert, at: dt.datetime) -> None:
         if alert.finding.queue is not Queue.CLINICAL:
             return  # of what an installer saw, nobody at home has to hear
-        query = select(schema.alert.c.gateway).where(schema.alert.c.id == alert.alert_id)
         role = care_of(alert.finding).role(alert.escalation)
         seen = SeenByCareTeam(alert_id=alert.alert_id, role=role.value, at=at)
-        gateway = connection.execute(query).scalar_one()
+        gateway = _gateway(connection, alert.alert_id) or _came_since(connection, alert)
         if gateway:
             queue_message(connection, gateway, seen, self._sealer, at)
+
+    def home_hears(self, alert_id: UUID) -> HomeHears:
+        """Return whether the home has heard that somebody saw an item."""
+        with reading(self._engine) as connection:
+            return home_hears(connection, _gateway(connection, alert_id), self._silences.clock())
 
     def acknowledge(self, alert_id: UUID, by: str, at: dt.datetime) -> bool:
         """Record that somebody saw it; False if it was known, or is over."""
@@ -234,3 +240,18 @@ class SqlAlerts:
                 DeadLetter(DeliveryKey(r.kind, r.subject, r.destination), r.last_error or "", r.attempts)
                 for r in connection.execute(query)
             ]
+
+
+def _gateway(connection: Connection, alert_id: UUID) -> str:
+    table = schema.alert
+    name: str = connection.execute(select(table.c.gateway).where(table.c.id == alert_id)).scalar_one()
+    return name
+
+
+def _came_since(connection: Connection, alert: Alert) -> str:
+    """Return the gateway of a patient who had none when their item was raised, and let it be the item's."""
+    table, person = schema.alert, schema.person
+    query = select(person.c.gateway).where(person.c.patient == alert.finding.subject)
+    name: str = connection.execute(query.order_by(person.c.gateway).limit(1)).scalar_one_or_none() or NO_HOME
+    connection.execute(update(table).where(table.c.id == alert.alert_id).values(gateway=name))
+    return name

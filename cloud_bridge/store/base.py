@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -233,13 +234,21 @@ class LifeEvent:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """One item that a rule raised, and what became of it. `ended`: somebody resolved it at least once."""
+    """One item that a rule has an episode in, and what became of it. `ended`: somebody resolved it once."""
 
     programme: str
     rule: str
     state: AlertState
     ended: bool
     outcome: Outcome | None
+
+
+class HomeHears(StrEnum):
+    """What is known of whether a home has heard that somebody saw an item."""
+
+    NOBODY = "nobody"  # no gateway is there: nobody at home is told
+    WAITS = "waits"  # it is told as soon as its gateway is connected
+    TOLD = "told"  # the broker has the message, and the gateway was connected lately
 
 
 class Place(NamedTuple):

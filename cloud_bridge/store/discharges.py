@@ -23,7 +23,7 @@ from cloud_bridge.store import discharge_schema, rows, schema
 from cloud_bridge.store.base import Stated
 from cloud_bridge.store.first_visits import ask_for_visit
 from cloud_bridge.store.judging import AT_ONCE, set_timer
-from cloud_bridge.store.live_plans import live_plans, plan_ids
+from cloud_bridge.store.live_plans import later_plans, live_plans, plan_ids
 from cloud_bridge.store.plan_taking import Taking
 from cloud_bridge.store.registry import patient_known_as, save_patient, state_membership, state_value
 from cloud_bridge.store.reminders import plan_reminders
@@ -160,7 +160,10 @@ def _said_again(connection: Connection, before: DischargePlan, holds: DischargeP
 
 
 def _patient(taking: Taking, plan: DischargePlan, *, known: bool) -> None:
-    """Find or add the patient. Of one who is here already only the family doctor is the plan's to say."""
+    """Find or add the patient. Of one who is here already only the family doctor is the plan's to say.
+
+    If a later discharge named one, not even that.
+    """
     found = patient_known_as(taking.connection, plan.patient)
     if found is None and plan.over and not known:
         return
@@ -168,6 +171,9 @@ def _patient(taking: Taking, plan: DischargePlan, *, known: bool) -> None:
     if found is None:
         save_patient(taking.connection, taking.patient, _care(plan, taking.defaults), None)
         taking.step("patient added to the registry")
+        return
+    later = later_plans(taking.connection, found, plan)
+    if any(one.family_doctor or one.family_organization for one in later):
         return
     named = {"family_doctor": plan.family_doctor, "family_organization": plan.family_organization}
     values = {
@@ -258,11 +264,23 @@ def _places(connection: Connection, patient: str) -> dict[str, Any]:
 
 
 def _own(taking: Taking, plan: DischargePlan, before: DischargePlan | None) -> None:
-    """State the thresholds that this version has otherwise than the one before; end what it has no more."""
+    """State the thresholds that this version has otherwise than the one before; end what it has no more.
+
+    Where the plan of a later discharge has one of its own, that one holds until it is over.
+    """
     wanted, had = _values(plan), {} if before is None else _values(before)
+    later = later_plans(taking.connection, str(taking.patient), plan)
     for key, one in wanted.items():
         if key not in had or had[key].value != one.value:
             _check(one)
+            holds = next((other for other in later if key in _values(other)), None)
+            if holds is not None:
+                since = f"{holds.discharged_at:%Y-%m-%d}"
+                told = (
+                    f"{one.rule} {one.parameter} not stated: that of the later discharge, of {since}, holds"
+                )
+                taking.remarks.append(told)
+                continue
             said = Stated(one.author, one.reason, taking.now, plan.plan_id)
             if state_value(taking.connection, str(taking.patient), (*key, one.value), said):
                 taking.step(f"own value of {one.rule} {one.parameter} stated")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import Connection, Row, and_, func, select, update
 
 from cloud_bridge.alerts import Act, Actor, Alert, AlertState, Move, Outcome, Terms, moved
 from cloud_bridge.duty import Duty
@@ -119,17 +119,18 @@ def _event(row: Row[Any]) -> LifeEvent:
 def raised_since(connection: Connection, since: dt.datetime) -> list[Raised]:
     """Return what became of each of clinicians' items that was raised since a moment, by rule.
 
-    An item counts once, with the last outcome it was given; what is folded into it is none of its own.
+    An item counts once, with the last outcome it was given, for each rule that has an episode in it.
     """
     table, history = schema.alert, schema.alert_history
-    items = table.c.state != AlertState.FOLDED.value
-    mine = and_(table.c.queue == Queue.CLINICAL.value, table.c.raised_at >= since, items)
-    fired = select(table.c.id, table.c.programme, table.c.rule, table.c.state).where(mine)
+    item = table.alias()
+    mine = and_(table.c.queue == Queue.CLINICAL.value, table.c.raised_at >= since)
+    told = item.c.id == func.coalesce(table.c.folded_into, table.c.id)
+    fired = select(item.c.id, table.c.programme, table.c.rule, item.c.state).join(item, told).where(mine)
     ended = select(history.c.alert, history.c.outcome).where(history.c.what == AlertState.RESOLVED.value)
     last = {r.alert: r.outcome for r in connection.execute(ended.order_by(history.c.id))}
     return [
         Raised(r.programme, r.rule, AlertState(r.state), r.id in last, _outcome(last.get(r.id)))
-        for r in connection.execute(fired.order_by(table.c.programme, table.c.rule, table.c.id))
+        for r in connection.execute(fired.distinct().order_by(table.c.programme, table.c.rule, item.c.id))
     ]
 
 

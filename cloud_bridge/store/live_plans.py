@@ -1,5 +1,6 @@
 """The plans of a patient that are not over: several, where somebody was in hospital again since."""
 
+import datetime as dt
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -13,7 +14,17 @@ def live_plans(connection: Connection, patient: str) -> list[DischargePlan]:
     table = discharge_schema.discharge
     query = select(table.c.plan).where(table.c.patient == patient, table.c.over.is_(False))
     plans = [load(text) for text in connection.execute(query).scalars()]
-    return sorted(plans, key=lambda one: (one.discharged_at, one.stated_at, one.plan_id), reverse=True)
+    return sorted(plans, key=_when, reverse=True)
+
+
+def later_plans(connection: Connection, patient: str, plan: DischargePlan) -> list[DischargePlan]:
+    """Return a patient's plans that are not over and of a later discharge than `plan`: they hold."""
+    others = [one for one in live_plans(connection, patient) if one.plan_id != plan.plan_id]
+    return [one for one in others if _when(one) > _when(plan)]
+
+
+def _when(plan: DischargePlan) -> tuple[dt.datetime, dt.datetime, UUID]:
+    return plan.discharged_at, plan.stated_at, plan.plan_id
 
 
 def plan_ids(connection: Connection, patient: str) -> frozenset[UUID]:

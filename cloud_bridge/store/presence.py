@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func, select
 
 from cloud_bridge.silence_cause import UNKNOWN, Connection
 from cloud_bridge.store import schema
-from cloud_bridge.store.base import Told
+from cloud_bridge.store.base import HomeHears, Told
 from wire_format.status import Presence
 
 FRESH: Final = dt.timedelta(minutes=5)
@@ -71,6 +71,18 @@ def connection_of(connection: Sql, gateways: Iterable[str], now: dt.datetime) ->
     if found and len(gone) == len(found):
         return Connection(gone_since=max(gone))
     return Connection(there=any(one.there for one in found))
+
+
+def home_hears(connection: Sql, gateway: str, now: dt.datetime) -> HomeHears:
+    """Return whether a home has heard what was queued for it; `gateway` is "" where none is there yet."""
+    if not gateway:
+        return HomeHears.NOBODY
+    table = schema.downlink
+    here = table.c.gateway == gateway
+    query = select(table.c.id).where(here, ~table.c.published, table.c.expires_at > now).limit(1)
+    waits = connection.execute(query).first() is not None
+    there = connection_of(connection, [gateway], now).there
+    return HomeHears.TOLD if there and not waits else HomeHears.WAITS
 
 
 def _one(connection: Sql, gateway: str, now: dt.datetime) -> Connection:

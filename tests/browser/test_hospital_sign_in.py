@@ -111,7 +111,7 @@ def _a_nurse_comes_back_signed_in(door: Open) -> None:
     assert "Patient 1" in door.text()
     seen = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if "seen" in b.text)
     seen.send_keys(Keys.ENTER)
-    door.until_said("Seen. The home was told.")
+    door.until_said("Seen. The home is told as soon as its gateway is connected.")
     out = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if b.text == "Sign out")
     out.send_keys(Keys.ENTER)
     door.until_at("/sign-in")

@@ -148,7 +148,7 @@ def test_seen_by_keyboard_alone(page: Open) -> None:
     assert (button.tag_name, button.text) == ("button", "I have seen it")
     assert button.value_of_css_property("outline-style") != "none"
     button.send_keys(Keys.ENTER)
-    page.until_said("Seen. The home was told.")
+    page.until_said("Seen. The home is told as soon as its gateway is connected.")
     assert page.told == [True]
     assert page.browser.title == "Inbox: 2 waiting"
     seen = [a for a in page.desk.store.alerts.open_alerts() if a.acknowledged_by == "nurse-7"]
@@ -209,7 +209,7 @@ def test_signed_in_by_keyboard_alone(door: Open) -> None:
     assert "Not shown, for want of consent: glucose" in door.text()
     button = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if "seen" in b.text)
     button.send_keys(Keys.ENTER)
-    door.until_said("Seen. The home was told.")
+    door.until_said("Seen. The home is told as soon as its gateway is connected.")
     assert [a.acknowledged_by for a in door.desk.store.alerts.open_alerts()].count("n1") == 1
     out = next(b for b in door.browser.find_elements(By.TAG_NAME, "button") if b.text == "Sign out")
     out.send_keys(Keys.ENTER)

@@ -138,13 +138,48 @@ def test_what_is_no_graver_asks_again_when_what_was_done_is_long_ago(ward: Ward)
     assert ward.said(asked.alert_id)[-2:] == ["asked_again", "acknowledged"]
     # What was done counts from then on.
     assert low(143).request == Request(1, 0)
-    # What is lighter than what the item says does not ask, however long ago that was.
+    # What is lighter than what the item says asks as any other, as soon as it demands itself.
     graver = low(150, "2.6")
     assert graver.request == Request(2, 0)
     taken(graver)
-    for hours in (200, 236):
-        light = low(hours)
-        assert (light.state, light.request) == (AlertState.ACKNOWLEDGED, Request(2, 0))
+    light = low(200)
+    assert (light.state, light.request) == (AlertState.ACKNOWLEDGED, Request(2, 0))
+    light = low(236)
+    assert (light.state, light.request, light.due_at) == (
+        AlertState.OPEN,
+        Request(3, 0),
+        ward.now + 4 * HOUR,
+    )
+    # What was told long ago does not hide that it gets worse again: a week later 2.6 would be news.
+    taken(light)
+    assert low(260, "2.6").request == Request(4, 0)
+
+
+def test_any_repeat_in_an_item_that_nobody_came_for_asks_from_the_first_role_on(ward: Ward) -> None:
+    """No more than once for each time that all were asked: while somebody is, a repeat is counted alone."""
+    ward.join("patient-1", "diabetes")
+
+    def sugar(hours: float, value: str) -> Alert:
+        ward.now = NOW + dt.timedelta(hours=hours, minutes=1)
+        ward.receive(ward.home, ward.home.seal(told(glucose(value, minutes=hours * 60))))
+        return next(a for a in ward.store.alerts.open_alerts() if a.finding.rule == "GLU-HIGH-2")
+
+    first = sugar(0, "14.5")
+    ward.wake(first.due_at)
+    assert sugar(5, "16.9").request == Request(0, 1)
+    ward.wake(NOW + 9 * HOUR)
+    left = first.alert_id
+    assert ward.said(left) == ["raised", "escalated", "repeated", "unanswered"]
+    assert ward.clocks() == []
+    asked = sugar(30, "15.0")
+    assert (asked.alert_id, asked.state, asked.request) == (left, AlertState.OPEN, Request(1, 0))
+    assert (asked.due_at, ward.clocks()) == (ward.now + 4 * HOUR, [asked.due_at])
+    assert sugar(31, "17.5").request == Request(1, 0)
+    for _ in range(3):
+        ward.wake(ward.now + 4 * HOUR)
+    assert ward.said(left)[-4:] == ["asked_again", "repeated", "escalated", "unanswered"]
+    # A lighter one too: of its own it would have asked.
+    assert sugar(60, "11.0").request == Request(2, 0)
 
 
 def ended_and_undone(ward: Ward) -> tuple[UUID, UUID]:

@@ -1,6 +1,7 @@
 """The inbox page: who may come in, what it says in both languages, and what wrong input does (nothing)."""
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from uuid import UUID
@@ -12,16 +13,19 @@ from cloud_bridge.access.model import Action, DataType, Role
 from cloud_bridge.alerts import GIVEN_BACK, AlertState, Outcome
 from cloud_bridge.api.session import COOKIE
 from cloud_bridge.console.language import chosen, language
-from cloud_bridge.console.life import ASKED, HAPPENED, OUTCOME_WORDS, STATES
+from cloud_bridge.console.life import ASKED, HAPPENED, HEARS, OUTCOME_WORDS, STATES
 from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
 from cloud_bridge.rules.care import CareRole
-from cloud_bridge.store.base import ClaimedDelivery
-from tests.doubles.bridge_desk import told
-from tests.doubles.bridge_home import SealingHome
+from cloud_bridge.store.base import ClaimedDelivery, Told
+from tests.doubles.bridge_desk import care, told
+from tests.doubles.bridge_home import GATEWAY, SealingHome
 from tests.doubles.bridge_readings import weight
+from tests.doubles.discharge_desk import HOUR
+from tests.doubles.discharge_plans import DEFAULTS, MADE, plan
 from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
 from wire_format.measurement import Failure, Remark
 from wire_format.nomenclature import Quantity
+from wire_format.status import Presence, Status
 
 # --- coming in ---
 
@@ -111,7 +115,7 @@ async def test_seen_is_seen_once_and_the_home_is_told(tmp_path: Path) -> None:
         first = one.desk.store.alerts.open_alerts()[0]
         page = await one.acknowledge(first.alert_id, name="  Nurse   Seven ")
         assert page.status_code == 200
-        assert "Seen. The home was told." in page.text
+        assert "Seen. The home is told as soon as its gateway is connected." in page.text
         now = one.desk.store.alerts.alert(first.alert_id)
         assert now is not None
         assert (now.state, now.acknowledged_by) == (AlertState.ACKNOWLEDGED, "Nurse Seven")
@@ -121,6 +125,52 @@ async def test_seen_is_seen_once_and_the_home_is_told(tmp_path: Path) -> None:
         assert len(one.desk.store.outgoing.messages_due(10, one.desk.now)) == 1
         # The name is remembered, so that the next one is one press.
         assert 'value="Nurse Seven"' in await one.inbox() or 'value="nurse-7"' in await one.inbox()
+
+
+async def test_that_the_home_was_told_is_said_when_it_was(tmp_path: Path) -> None:
+    """Not before the broker has the message, nor while nobody knows that the gateway is connected."""
+    was, will = "Seen. The home was told.", "Seen. The home is told as soon as its gateway is connected."
+    async with visitor(tmp_path) as one:
+        await one.enter()
+        desk = one.desk
+        for alert in desk.store.alerts.open_alerts():
+            await one.acknowledge(alert.alert_id)
+
+        def says(which: Presence) -> None:
+            said = Status(presence=which, software="0.1.0", since=desk.now)
+            desk.store.presence.note([Told(GATEWAY, said, kept=False)], desk.now)
+
+        says(Presence.ONLINE)
+        page = await one.inbox()
+        assert (was in page, will in page) == (False, True)
+        for due in desk.store.outgoing.messages_due(10, desk.now):
+            desk.store.outgoing.message_published(due)
+        page = await one.inbox()
+        assert (was in page, will in page) == (True, False)
+        says(Presence.LOST)
+        page = await one.inbox()
+        assert (was in page, will in page) == (False, True)
+        assert "待家中网关联网后告知。" in (await one.http.get("/?lang=zh-Hans")).text
+
+
+@pytest.mark.parametrize("came", [False, True])
+async def test_where_no_gateway_is_nobody_at_home_is_told(tmp_path: Path, came: bool) -> None:
+    """A patient went home before their gateway did, and the first visit was not made."""
+    async with visitor(tmp_path) as one:
+        desk = one.desk
+        desk.now = MADE + HOUR
+        done = desk.store.discharges.take(plan(), DEFAULTS, "test", desk.now)
+        desk.wake(MADE + 100 * HOUR)
+        await one.enter()
+        (alert,) = [a for a in desk.store.alerts.open_alerts() if a.finding.rule == "FIRST-VISIT"]
+        if came:
+            who = replace(care("9"), patient=plan().patient)
+            desk.store.registry.enrol_person(GATEWAY, "p-9", str(done.patient), who)
+        queued = len(desk.store.outgoing.messages_due(10, desk.now))
+        page = await one.acknowledge(alert.alert_id)
+        told = len(desk.store.outgoing.messages_due(10, desk.now)) - queued
+        nobody = "Seen. Nobody at home is told: no gateway is there yet."
+        assert (told, nobody in page.text) == ((1, False) if came else (0, True))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +344,14 @@ def test_every_sentence_has_its_chinese() -> None:
                 sentences |= {text for _, text in found}
     sentences |= {"Severe", "High", "Routine", "confirmed", "not yet confirmed by a second reading"}
     sentences |= {*ROLES.values(), *KINDS.values(), *ACTIONS.values()}
-    sentences |= {*OUTCOME_WORDS.values(), *STATES.values(), *ASKED.values(), *HAPPENED.values(), GIVEN_BACK}
+    sentences |= {
+        *OUTCOME_WORDS.values(),
+        *STATES.values(),
+        *ASKED.values(),
+        *HAPPENED.values(),
+        GIVEN_BACK,
+        *HEARS.values(),
+    }
     assert (set(OUTCOME_WORDS), set(STATES), set(ASKED)) == (set(Outcome), set(AlertState), set(CareRole))
     assert (set(ROLES), set(KINDS), set(ACTIONS)) == (set(Role), set(DataType), set(Action))
     sentences |= {one.value.replace("_", " ") for one in (*Remark, *Failure)}

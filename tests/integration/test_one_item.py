@@ -139,6 +139,26 @@ def test_a_graver_problem_of_the_kind_makes_the_item_graver(ward: Ward) -> None:
     assert (ward.item().state, len(ward.item().episodes)) == (AlertState.ACKNOWLEDGED, 3)
 
 
+def test_pressure_above_the_target_is_one_item_whichever_rule_says_so(ward: Ward) -> None:
+    """Sessions in a row, then the mean of the protocol: one telephone call about the treatment."""
+    for day in range(3):
+        for hours in (0, 11):
+            at = (day * 24 + hours) * 60
+            ward.at_once((at, "146", "92"), (at + 1, "146", "92"))
+    one = ward.item()
+    assert {e.finding.rule for e in one.episodes} == {"BP-CONSECUTIVE", "BP-HOME"}
+    assert (one.lead.rule, one.urgency, one.request) == ("BP-CONSECUTIVE", Severity.HIGH, Request())
+
+
+def test_low_and_high_glucose_are_two_problems_whichever_rule_says_so(ward: Ward) -> None:
+    ward.join("patient-1", "diabetes")
+    for minutes, value in ((0, "3.8"), (20, "3.9"), (200, "17.0"), (230, "14.2")):
+        ward.receive(ward.home, ward.home.seal(told(glucose(value, minutes=minutes))))
+        ward.now += HOUR
+    found = [tuple(e.finding.rule for e in a.episodes) for a in ward.store.alerts.open_alerts()]
+    assert sorted(found) == [("GLU-LOW-1", "GLU-URGENT-CN"), ("GLU-URGENT-CN", "GLU-HIGH-2")]
+
+
 def test_problems_and_people_are_kept_apart(ward: Ward) -> None:
     ward.measure(0)
     ward.receive(ward.home, ward.home.seal(told(glucose("2.6", minutes=30))))

@@ -91,6 +91,47 @@ def test_what_a_nurse_agreed_is_no_plans_to_end(desk: BridgeDesk) -> None:
     assert list(own(desk, patient)) == [("BP-HOME", "systolic")]
 
 
+def aims(value: str) -> DischargePlan:
+    """The first plan, with another goal."""
+    return plan(lambda b: b["systolic"].update(target=goal("x", "8480-6", "x", **below(value))["target"]))
+
+
+@pytest.mark.parametrize("late", ["a later version", "the plan itself"])
+def test_what_an_earlier_discharge_says_late_does_not_take_the_place_of_a_later_ones(
+    desk: BridgeDesk, late: str
+) -> None:
+    if late == "a later version":
+        patient = readmitted(desk, again(aims("140")))
+    else:
+        desk.now = LATER + HOUR
+        patient = str(take(desk, again(aims("140"))).patient)
+    desk.now += HOUR
+    done = take(desk, replace(aims("120"), stated_at=desk.now, author="physician-2"))
+    assert '"140"' in own(desk, patient)["BP-HOME", "systolic"]
+    remark = "BP-HOME systolic not stated: that of the later discharge, of 2026-11-24, holds"
+    assert remark in done.remarks
+    # It was heard all the same: once the later plan is over, it is what holds.
+    desk.now += HOUR
+    take(desk, over(again(aims("140")), desk.now))
+    assert '"120"' in own(desk, patient)["BP-HOME", "systolic"]
+
+
+def test_a_later_discharge_that_says_nothing_of_a_threshold_leaves_it_to_the_earlier(
+    desk: BridgeDesk,
+) -> None:
+    patient = readmitted(desk, replace(again(), care=None))
+    take(desk, replace(aims("120"), stated_at=desk.now))
+    assert '"120"' in own(desk, patient)["BP-HOME", "systolic"]
+
+
+def test_the_family_doctor_is_the_later_discharges_to_name(desk: BridgeDesk) -> None:
+    other = Identifier(f"{BASE}/staff", "family-doctor-8")
+    patient = readmitted(desk, replace(again(), family_doctor=other))
+    take(desk, replace(FIRST, stated_at=desk.now, author="physician-2"))
+    (row,) = [r for r in desk.table("patient") if r["id"] == patient]
+    assert row["family_doctor_value"] == "family-doctor-8"
+
+
 # --- reminders and the first visit ---
 
 

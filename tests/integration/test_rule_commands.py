@@ -13,6 +13,8 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from cloud_bridge.access.consent import Consent
+from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.alerts import Act, Actor, AlertState, Move, Outcome
 from cloud_bridge.app import open_store
 from cloud_bridge.cli import app
@@ -20,6 +22,8 @@ from cloud_bridge.config import load
 from cloud_bridge.enrolment import enrol
 from cloud_bridge.ingest import Ingest
 from cloud_bridge.orders import reason_line
+from cloud_bridge.rehearsal.histories import read_history
+from cloud_bridge.rehearsal.run import Pace, proposed, rehearse
 from cloud_bridge.rule_yield import yield_by_rule
 from cloud_bridge.store import engine as store_engine
 from cloud_bridge.store.base import Raised
@@ -31,7 +35,8 @@ from tests.doubles.bridge_home import SealingHome
 from tests.doubles.bridge_readings import CUFF, blood_pressure, glucose
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.errors import Misconfigured, Rejected
-from wire_format.measurement import Measurement, Remark
+from wire_format.measurement import GlucoseContext, Meal, Measurement, Remark
+from wire_format.nomenclature import Quantity
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
 CONFIG = """
@@ -238,6 +243,51 @@ def test_each_rule_shows_its_yield(hospital: Hospital) -> None:
     }
 
 
+def test_a_rule_whose_episode_was_told_by_anothers_item_has_its_yield(hospital: Hospital) -> None:
+    """One telephone call about a low and a very low sugar was worth it for both rules, and once each."""
+    hospital.enrol(HOME)
+    by = ("--author", "physician-1", "--reason", "agreed")
+    hospital.run("join", "patient-1", "diabetes", *by)
+    for hours, value in ((0, "3.5"), (30, "2.6"), (4, "2.7")):
+        hospital.now += dt.timedelta(hours=hours)
+        hospital.receive(hospital.at(glucose(value, minutes=hours)))
+    store = hospital.store()
+    (item,) = [a for a in store.alerts.open_alerts() if a.finding.rule == "GLU-LOW-1"]
+    act = Act(Move.RESOLVE, Actor.PERSON, hospital.now, "n", Outcome.CALLED)
+    assert store.alerts.move(item.alert_id, act).held
+    store.close()
+    rows = {row["rule"]: row for row in hospital.run("yield") if row["rule"].startswith("GLU-LOW")}
+    assert {rule: (row["fired"], row["acted_on"], row["yield"]) for rule, row in rows.items()} == {
+        "GLU-LOW-1": (1, 1, 1.0),
+        "GLU-LOW-2": (1, 1, 1.0),
+    }
+
+
+def test_a_replay_says_which_consents_held(hospital: Hospital) -> None:
+    hospital.enrol(HOME)
+    hospital.receive(hospital.at(blood_pressure("192", "124")))
+    store = hospital.store()
+    (alert,) = store.alerts.open_alerts()
+    judged, hour = store.judgements.of_alert(alert.alert_id)[0].judged_at, dt.timedelta(hours=1)
+
+    def given(number: int, since: dt.timedelta, **more: Any) -> None:
+        to, at = f"organization:o{number}", judged + since
+        one = Consent(UUID(int=number), "patient-1", to, DataType.ALERTS, "v1", at, None, "p", at)
+        store.access.take_consents([(replace(one, **more), False)], judged + 2 * hour)
+
+    given(1, -hour)
+    given(2, hour)
+    given(3, -hour, withdrawn_at=judged + hour, withdrawn_by="p")
+    given(4, -2 * hour, withdrawn_at=judged - hour, withdrawn_by="p")
+    given(5, -2 * hour, given_at=judged + hour)
+    store.close()
+    (replayed,) = hospital.run("replay", str(alert.alert_id))
+    assert [(c["to"], c["data"], c["text_version"]) for c in replayed["consents"]] == [
+        ("organization:o1", "alerts", "v1"),
+        ("organization:o3", "alerts", "v1"),
+    ]
+
+
 def test_the_least_useful_rule_comes_first_and_what_is_undecided_last() -> None:
     def raised(rule: str, outcome: Outcome | None, *, ended: bool = True) -> Raised:
         return Raised("p", rule, AlertState.RESOLVED, ended, outcome)
@@ -253,6 +303,37 @@ def test_the_least_useful_rule_comes_first_and_what_is_undecided_last() -> None:
     )
     assert [(row["rule"], row["yield"]) for row in rows] == [("D", 0), ("B", 0.5), ("A", 1), ("C", None)]
     assert yield_by_rule([]) == []
+
+
+def test_what_is_stored_can_be_rehearsed(hospital: Hospital, tmp_path: Path) -> None:
+    """The alert of the record is raised again from the file, which names nobody; who took it is on record."""
+    hospital.enrol(HOME)
+    hospital.receive(
+        hospital.at(blood_pressure("192", "124")),
+        hospital.at(glucose("7.4", meal=Meal.FASTING, minutes=1)),
+        hospital.at(glucose("90", remarks=(Remark.IMPLAUSIBLE,), minutes=2)),
+    )
+    by = ("--author", "admin-1", "--reason", "new target")
+    words = ["rules", "history", *by, "--config", str(hospital.config)]
+    printed = CliRunner().invoke(app, words)
+    assert printed.exception is None
+    assert "p-1" not in printed.stdout.split()
+    file = tmp_path / "ward.jsonl"
+    file.write_text(printed.stdout)
+    (one,) = [found for found in read_history(file) if found.readings]
+    assert (one.patient, one.stratum) == ("patient-1", "hypertension")
+    found = [r.rule for r in rehearse(one, ["hypertension"], "UTC", proposed([]), Pace.SESSION)]
+    assert found == ["BP-SEVERE"]
+    assert [r.measurement.context for r in one.readings if r.measurement.quantity is Quantity.GLUCOSE] == [
+        GlucoseContext(meal=Meal.FASTING)
+    ]
+    store = hospital.store()
+    read = [(e.account, e.patient, e.data, e.allowed) for e, _ in store.access.entries(action=Action.READ)]
+    store.close()
+    assert read == [
+        ("admin-1", "patient-1", DataType.BLOOD_PRESSURE, True),
+        ("admin-1", "patient-1", DataType.GLUCOSE, True),
+    ]
 
 
 def test_an_installer_closes_their_item(hospital: Hospital) -> None:

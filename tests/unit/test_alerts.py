@@ -15,6 +15,7 @@ from cloud_bridge.alerts import (
     Actor,
     Alert,
     AlertState,
+    Episode,
     Move,
     Outcome,
     Request,
@@ -22,9 +23,10 @@ from cloud_bridge.alerts import (
     after,
     moved,
     opens_again,
-    revised,
 )
+from cloud_bridge.asking import revised
 from cloud_bridge.duty import ALWAYS
+from cloud_bridge.folding import repeated
 from cloud_bridge.rules.base import Finding, Queue, Severity, Standing
 from cloud_bridge.rules.care import Care, CareRole
 from tests.doubles.bridge_readings import NOW
@@ -255,3 +257,28 @@ def test_roles_are_asked_once_each_and_in_order() -> None:
     assert [care.next_role(n) for n in (0, 1, 2)] == [CareRole.PHYSICIAN, CareRole.ORGANIZATION, None]
     with pytest.raises(ValueError, match="asked twice"):
         Care(roles=(CareRole.NURSE, CareRole.NURSE))
+
+
+@pytest.mark.parametrize(
+    ("last_hours", "now_hours", "severity", "asks"),
+    [
+        (60, 100, Severity.HIGH, True),  # of these days only routine was told
+        (60, 100, Severity.ROUTINE, False),  # somebody acted on that one
+        (60, 70, Severity.HIGH, False),  # high was told within these days
+        (70, 150, Severity.ROUTINE, True),  # that somebody acted is long ago
+        (70, 150, Severity.HIGH, True),
+    ],
+)
+def test_what_was_told_long_ago_hides_nothing(
+    last_hours: int, now_hours: int, severity: Severity, asks: bool
+) -> None:
+    """High on the first day, seen; routine after `last_hours`, seen; then one more after `now_hours`."""
+    last, now = (NOW + dt.timedelta(hours=h) for h in (last_hours, now_hours))
+    routine = Episode(finding(severity=Severity.ROUTINE, finding_id=UUID(int=8), since=last), last)
+    known = alert(AlertState.ACKNOWLEDGED, raised_at=NOW, folds=(routine,), moved_at=last)
+    one = Episode(finding(severity=severity, finding_id=UUID(int=9), since=now), now)
+    told = repeated(known, one, now, TERMS, new=True)
+    assert (told.reopened, len(told.episodes)) == (int(asks), 3)
+    if asks:
+        hours = {Severity.HIGH: 4, Severity.ROUTINE: 24}[severity]
+        assert told.due_at == now + dt.timedelta(hours=hours)

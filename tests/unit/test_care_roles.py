@@ -1,10 +1,13 @@
 """Roles that a programme can name: who acts in turn, who is copied, and what where a patient has nobody."""
 
+import datetime as dt
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from cloud_bridge.alerts import Episode
 from cloud_bridge.connectors.base import Copy, Identifier
 from cloud_bridge.connectors.fhir_map import alert_bundle
 from cloud_bridge.connectors.webhook_map import message_events
@@ -64,6 +67,27 @@ def test_whoever_a_patient_does_not_have_is_replaced_by_the_ward_and_not_copied(
         made = order_of(visit, (), care, None, "en", ALWAYS, ALWAYS.zone)
         assert [one.to for one in made.copies] == copied
         assert made.physician_text is not None
+
+
+@pytest.mark.parametrize("led", [False, True])
+def test_what_came_late_reaches_nobodys_phone(led: bool) -> None:
+    """A work order and no message, of an item that came late and of a late episode that leads one."""
+    everybody = replace(CARE, family_doctor=DOCTOR)
+    alert = alert_order().alert
+    alert = replace(alert, finding=replace(alert.finding, programme="discharge", severity=Severity.ROUTINE))
+    if led:
+        newer = replace(
+            alert.finding, finding_id=UUID(int=7), since=alert.finding.since + dt.timedelta(days=1)
+        )
+        alert = replace(alert, folds=(Episode(newer, alert.raised_at, late=True),))
+        assert alert.lead is newer
+    else:
+        alert = replace(alert, late=True)
+    made = order_of(alert, (), everybody, None, "en", ALWAYS, ALWAYS.zone)
+    assert (made.patient_text, made.physician_text, made.copies) == (None, None, ())
+    assert made.work is not None
+    assert message_events(made) == []
+    assert resources(alert_bundle(made, [], test_data=False), "CommunicationRequest") == []
 
 
 def resources(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,9 @@ def one_of(stratum: Stratum) -> History:
 
 
 def raised(at: dt.datetime, rule: str = "BP-HOME", severity: Severity = Severity.HIGH) -> Raised:
-    return Raised(at, rule, severity, clinical=True, late=False)
+    kind = RULES.get(rule)
+    folds = rule if kind is None else kind.problem or None
+    return Raised(at, rule, severity, clinical=True, late=False, folds=folds)
 
 
 def outcome(*found: Raised, episodes: tuple[Episode, ...] = (), days: float = 30) -> Outcome:
@@ -77,7 +81,10 @@ def test_repeats_of_a_problem_fold_as_in_life() -> None:
         assert [one.at for one in found] == [times[0], times[2], times[3]]
     # Rules that life does not fold into one item are not folded here, and what names no problem never is.
     assert len(items([raised(BEGINS, "BP-CONSECUTIVE"), raised(BEGINS, "BP-URGENT-CN")], manual)) == 2
-    assert len(items([raised(BEGINS, "BP-HOME"), raised(BEGINS, "BP-HOME")], manual)) == 2
+    assert len(items([raised(BEGINS, "BP-PROTOCOL"), raised(BEGINS, "BP-PROTOCOL")], manual)) == 2
+    # What is graver asks again, as in life; what is lighter, or as grave, does not.
+    home, in_a_row = raised(BEGINS, "BP-HOME", Severity.ROUTINE), raised(BEGINS + DAY, "BP-CONSECUTIVE")
+    assert items([home, in_a_row, replace(home, at=BEGINS + 2 * DAY)], manual) == [home, in_a_row]
     assert len(items([raised(BEGINS, "GLU-LOW-1"), raised(BEGINS, "GLU-LOW-2")], manual)) == 1
     apart = [
         raised(BEGINS),
@@ -152,7 +159,10 @@ def test_what_is_told_is_what_was_scored() -> None:
     told = facts(sets)
     assert told["programme"]["all"]["manual_per_10_days"] == 0.333
     assert told["per_rule"] == {"programme": {"BP-HOME": 1}, "single": {}}
-    assert len(table(sets).splitlines()) == 5
+    lines = table(sets).splitlines()
+    assert len(lines) == 5
+    assert re.search(r"manual/10 d +95 % +/week +/nurse day", lines[0])
+    assert re.search(r" 0\.33 +\S+ +0\.23 +3\.3 ", lines[1])
     assert plot(sets).count("<rect") == 5
 
 

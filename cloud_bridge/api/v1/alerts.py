@@ -124,7 +124,7 @@ def alert(who: Reads, request: Request, alert_id: AlertPath) -> Response:
 def acknowledge(
     who: Changes, request: Request, alert_id: AlertPath, said: Noted | None = None, if_match: Seen = None
 ) -> Response:
-    """Say that somebody saw it. The patient's home is told."""
+    """Say that somebody saw it. The patient's home is told, if a gateway is there."""
     return _move(who, request, alert_id, Move.ACKNOWLEDGE, if_match, said.note if said else "")
 
 
