@@ -1,9 +1,9 @@
 """Folding: one item for each patient and problem. Pure.
 
 Rules find episodes; people get items. While an item of a problem is live, what is found of the same problem
-within 72 h of one of its episodes is folded into it: it counts there, with its evidence. Who has the item is
-asked anew if it is severe, or graver than what they were told, or if what they did is 72 h ago; the first
-role is, if none that was asked came. What came late is added without a sound.
+is folded into it: it counts there, with its evidence. Who has the item is asked anew if it is severe, or
+graver than what they were told, or if the last episode or what they did is 72 h ago; the first role is, if
+none that was asked came. What came late is added without a sound.
 
 The findings themselves stay as they are, each with a row of its own: which one became the item depends on
 what came first, what is found does not.
@@ -51,15 +51,9 @@ def item_for(finding: Finding, alerts: Iterable[Alert]) -> Alert | None:
     problem = problem_of(finding)
     if problem is None or finding.queue is not Queue.CLINICAL or finding.subject.startswith((HOME, GATEWAY)):
         return None
-    near = [
-        alert
-        for alert in alerts
-        if alert.state in LIVE
-        and alert.finding.queue is Queue.CLINICAL
-        and problem_of(alert.finding) == problem
-        and any(_apart(one.finding, finding) <= REST for one in alert.episodes)
-    ]
-    return max(near, key=lambda a: (a.episodes[-1].finding.since, a.alert_id), default=None)
+    clinical = (a for a in alerts if a.state in LIVE and a.finding.queue is Queue.CLINICAL)
+    live = [a for a in clinical if problem_of(a.finding) == problem]
+    return max(live, key=lambda a: (a.episodes[-1].finding.since, a.alert_id), default=None)
 
 
 def _apart(one: Finding, other: Finding) -> dt.timedelta:
@@ -95,8 +89,9 @@ def repeated(item: Alert, one: Episode, now: dt.datetime, terms: Terms, *, new: 
     """Return an item that tells of an episode too or, not `new`, of what changed of it.
 
     What became more urgent is as new. Whoever has it is asked again if the episode is new and severe, or
-    graver than what they were told lately. If nobody did anything about the item for 72 h, or none of the
-    roles that were asked came, any new episode asks: as soon as it demands itself, or as the item does.
+    graver than what they were told lately. If there was no episode or nobody did anything about the item for
+    72 h, or none of the roles that were asked came, any new episode asks: as soon as it demands itself, or as
+    the item does.
     """
     more = told_too(item, one)
     if one.late or item.state not in LIVE:
@@ -108,9 +103,15 @@ def repeated(item: Alert, one: Episode, now: dt.datetime, terms: Terms, *, new: 
         return more
     if item.state is AlertState.OPEN:
         return asked_again(more, now, terms) if left_alone(item, now, terms) else more
-    if now - (item.moved_at or item.raised_at) <= REST:
+    if now - (item.moved_at or item.raised_at) <= REST and _repeats(item, one):
         return more
     return asked_again(more, now, terms, one.urgency)
+
+
+def _repeats(item: Alert, one: Episode) -> bool:
+    """Tell whether an episode is within 72 h of another that the item tells of already."""
+    others = (e.finding for e in item.episodes if e.finding.finding_id != one.finding.finding_id)
+    return any(_apart(finding, one.finding) <= REST for finding in others)
 
 
 def _graver(item: Alert, one: Episode, now: dt.datetime) -> bool:

@@ -155,6 +155,25 @@ def test_what_is_no_graver_asks_again_when_what_was_done_is_long_ago(ward: Ward)
     assert low(260, "2.6").request == Request(4, 0)
 
 
+def test_what_comes_after_72_quiet_hours_asks_though_somebody_just_worked_on_the_item(ward: Ward) -> None:
+    """It is no second item, and no repeat either: whoever works on it does not know of it yet."""
+    ward.join("patient-1", "diabetes")
+
+    def low(hours: float) -> Alert:
+        ward.now = NOW + dt.timedelta(hours=hours, minutes=1)
+        ward.receive(ward.home, ward.home.seal(told(glucose("3.5", minutes=hours * 60))))
+        return ward.item()
+
+    low(0)
+    for hours, move in ((1, Move.ACKNOWLEDGE), (70, Move.BEGIN)):
+        ward.now = NOW + dt.timedelta(hours=hours)
+        assert ward.move(move)
+    asked = low(74)
+    assert (asked.state, asked.request, len(asked.episodes)) == (AlertState.OPEN, Request(1, 0), 2)
+    assert ward.move(Move.BEGIN)
+    assert low(80).state is AlertState.IN_PROGRESS
+
+
 def test_any_repeat_in_an_item_that_nobody_came_for_asks_from_the_first_role_on(ward: Ward) -> None:
     """No more than once for each time that all were asked: while somebody is, a repeat is counted alone."""
     ward.join("patient-1", "diabetes")
