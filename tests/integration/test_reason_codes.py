@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,18 @@ async def test_a_message_that_the_broker_refuses_is_not_taken(tmp_path: Path) ->
             assert others is not None
             await eventually(lambda: len(heard.answers) == 2)
             assert heard.answers == {mine: None, others: "Not authorized"}
+    finally:
+        await server.stop()
+
+
+async def test_a_line_that_we_end_is_not_lost(tmp_path: Path) -> None:
+    server, port = broker(tmp_path / "broker")
+    await server.start()
+    try:
+        async with line(port) as (one, _, reasons):
+            await eventually(lambda: one.up)
+        await eventually(lambda: all(thread.name != "mqtt" for thread in threading.enumerate()))
+        assert (one.up, reasons("broker_lost")) == (False, [])
     finally:
         await server.stop()
 
