@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from device_drivers.profile import UsbId
 from edge_agent.outbox import Limits
@@ -207,6 +207,13 @@ class Config(Section):
     device: tuple[DeviceSection, ...] = ()
     serial: SerialSection | None = None
     cable: tuple[CableSection, ...] = ()
+
+    @field_validator("radio", mode="before")
+    @classmethod
+    def _known_radio(cls, value: object) -> object:
+        if value == "bluez" or isinstance(value, dict | VirtualRadio):
+            return value
+        raise ValueError('write "bluez", or leave it out; a virtual home\'s is { virtual = "PLACE" }')
 
 
 def load(path: Path) -> Config:

@@ -236,7 +236,8 @@ class MqttLine:
         self._events.line_up(session_present=session_present)
 
     def _down(self, reason: str) -> None:
-        if self._said is None or (not self.up and reason != self._said):
+        told = self._said is not None and (self.up or reason == self._said)
+        if not told and not self._stopping.is_set():
             self._log.warning("broker_lost", reason=reason)
             self._said = reason
         if self.up:

@@ -120,6 +120,16 @@ def test_every_lint_ignore_is_explained() -> None:
     assert unexplained_ignores('ignore = [\n    "D105",\n]') == ['"D105",']
 
 
+def test_no_test_may_take_longer_than_the_last_resort_waits() -> None:
+    """The last resort ends the whole run: before it, each test's own limit must have ended that test."""
+    found = re.search(r"^faulthandler_timeout = (\d+)$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert found
+    own = [
+        re.findall(r"pytest\.mark\.timeout\((\d+)\)", _text(p) or "") for p in tracked() if p.suffix == ".py"
+    ]
+    assert max(int(limit) for limits in own for limit in limits) < int(found[1])
+
+
 def test_the_parser_of_imports_sees_all_forms() -> None:
     source = "import a.b\nfrom c import d\ndef f():\n    import e\n"
     assert imports(Module("m", source)) == {"a.b", "c", "c.d", "e"}

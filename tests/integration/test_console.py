@@ -1,6 +1,8 @@
 """The inbox page: who may come in, what it says in both languages, and what wrong input does (nothing)."""
 
+import errno
 import re
+import socket
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,14 +17,16 @@ from cloud_bridge.api.session import COOKIE
 from cloud_bridge.console.language import chosen, language
 from cloud_bridge.console.life import ASKED, HAPPENED, HEARS, OUTCOME_WORDS, STATES
 from cloud_bridge.console.people import ACTIONS, KINDS, ROLES
+from cloud_bridge.page_links import PageLinks
 from cloud_bridge.rules.care import CareRole
 from cloud_bridge.store.base import ClaimedDelivery, Told
-from tests.doubles.bridge_desk import care, told
+from tests.doubles.bridge_desk import BridgeDesk, care, told
 from tests.doubles.bridge_home import GATEWAY, SealingHome
 from tests.doubles.bridge_readings import weight
 from tests.doubles.discharge_desk import HOUR
 from tests.doubles.discharge_plans import DEFAULTS, MADE, plan
 from tests.doubles.page_visitor import HOST, fill_other_programmes, visitor
+from tests.doubles.served_page import served
 from wire_format.measurement import Failure, Remark
 from wire_format.nomenclature import Quantity
 from wire_format.status import Presence, Status
@@ -82,6 +86,16 @@ async def test_a_session_ends(tmp_path: Path) -> None:
         assert (await one.enter()).status_code == 200
         one.later(hours=13)
         assert (await one.http.get("/")).status_code == 403
+
+
+def test_only_loopback_is_listened_on(tmp_path: Path) -> None:
+    """127.0.0.2 is another address of this machine: whoever listens on all of them would answer there."""
+    desk = BridgeDesk(tmp_path)
+    with served(desk, links=PageLinks(tmp_path / "links")) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.socket() as stranger:
+            assert stranger.connect_ex(("127.0.0.2", port)) == errno.ECONNREFUSED
+    desk.close()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "kiteline.example:8600", ""])

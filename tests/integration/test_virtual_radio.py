@@ -1,6 +1,7 @@
 """The virtual radio behaves as a real one: stock bleak code, real ATT, SMP and GATT, in two processes."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,22 @@ from virtual_home.processes import Program
 
 BP, GLUCOSE, RACP = uuid16(0x2A35), uuid16(0x2A18), uuid16(0x2A52)
 SEVERE = {"systolic": "192", "diastolic": "124", "pulse": "96"}
+DIES_IN_HANDLER = f"""
+import asyncio, os, signal, sys
+from pathlib import Path
+from bleak import BleakClient, BleakScanner
+from virtual_home.bleak_backend import VirtualRadio
+
+async def main():
+    folder = Path(sys.argv[1])
+    radio = await VirtualRadio.open(f"unix:{{folder / 'radio'}}", folder / "bonds.json")
+    cuff = await BleakScanner.find_device_by_name("BP-1", timeout=20, backend=radio.scanner)
+    async with BleakClient(cuff, backend=radio.client, pair=True) as client:
+        await client.start_notify("{BP}", lambda _, data: os.kill(os.getpid(), signal.SIGKILL))
+        await asyncio.sleep(30)
+
+asyncio.run(main())
+"""
 
 
 @asynccontextmanager
@@ -77,16 +94,13 @@ async def test_a_cuff_speaks_only_after_measuring_and_only_to_a_bonded_peer(tmp_
         async with BleakClient(cuff, backend=radio.client) as client:
             with pytest.raises(BleakError):
                 await client.start_notify(BP, lambda _, __: None)
-        order: list[str] = []
         packets: list[bytes] = []
         cuff = await find(radio, "BP-1")
         gone = asyncio.Event()
         async with BleakClient(
             cuff, backend=radio.client, pair=True, disconnected_callback=lambda _: gone.set()
         ) as client:
-            await client.start_notify(
-                BP, lambda _, data: (order.append("handler"), packets.append(bytes(data)))
-            )
+            await client.start_notify(BP, lambda _, data: packets.append(bytes(data)))
             await asyncio.wait_for(gone.wait(), 10)
         (packet,) = packets
         assert BloodPressureMeasurement.from_bytes(packet).systolic.value == 192
@@ -94,6 +108,17 @@ async def test_a_cuff_speaks_only_after_measuring_and_only_to_a_bonded_peer(tmp_
         (entry,) = await control.ask("ledger")
         assert (entry["packet"], entry["fate"], entry["sent_times"]) == (packet.hex(), "confirmed", 1)
         assert await find(radio, "BP-1", patience=0.5) is None
+
+
+async def test_an_indication_is_confirmed_before_any_program_hears_of_it(tmp_path: Path) -> None:
+    """As with BlueZ: who dies at the first instruction of a handler has confirmed, and the cuff discards."""
+    async with home(tmp_path) as control:
+        await control.ask("measure", device="cuff", values=SEVERE)
+        died = await asyncio.create_subprocess_exec(sys.executable, "-c", DIES_IN_HANDLER, str(tmp_path))
+        assert await asyncio.wait_for(died.wait(), 60) == -signal.SIGKILL
+        await event(control, "confirmed")
+        (entry,) = await control.ask("ledger")
+        assert (entry["fate"], entry["sent_times"]) == ("confirmed", 1)
 
 
 async def test_a_bond_outlives_a_central_that_was_killed(tmp_path: Path) -> None:

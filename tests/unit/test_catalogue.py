@@ -8,6 +8,7 @@ import pytest
 from device_drivers.bundle import files_of
 from device_drivers.catalogue import Catalogue
 from device_drivers.clock_sync import compare_clock
+from device_drivers.decoding import DECODERS
 from device_drivers.device_time import local_digits
 from device_drivers.driver import GatewayTime
 from device_drivers.drivers.gatt_push import GattPush
@@ -23,6 +24,7 @@ from device_drivers.link import Sighting, uuid16
 from device_drivers.profile import load_profiles, long_uuid, parse_profile
 from device_drivers.quantities.current_time import CurrentTime
 from wire_format.errors import Misconfigured
+from wire_format.measurement import Measurement
 from wire_format.statements import DeviceEvent, DeviceEventKind
 
 from gatt_link import Kept, ScriptedDevice, visit_of
@@ -274,3 +276,17 @@ def test_a_cable_is_matched_by_its_adapter_alone() -> None:
     assert [p.name for p in catalogue.match_usb("067b:2303")] == ["x"]
     assert catalogue.match_usb("067b:2304") == ()
     assert catalogue.match(sighting("x", 0x1810)) is None
+
+
+async def test_the_pressure_while_a_cuff_deflates_is_never_a_result() -> None:
+    """A cuff offers 0x2A36 too, and sends it all the while: nobody listens, and nothing could decode it."""
+    deflating = "2A36"
+    assert deflating not in DECODERS
+    assert not [p.name for p in Catalogue().profiles.values() if deflating in p.records.characteristics]
+    result = bytes.fromhex("167c0056006100ea070b180c000033000000")
+    cuff = ScriptedDevice([("2A35", result)], values={long_uuid(deflating): b""})
+    sink, profile = Kept(), Catalogue().named("standard/blood_pressure")
+    await GattPush().collect(cuff, visit_of(profile, sink, now))
+    assert set(cuff.handlers) == {long_uuid("2A35")}
+    sources = [r.provenance.raw[0].source for r in sink.readings if isinstance(r, Measurement)]
+    assert sources == ["2A35"]

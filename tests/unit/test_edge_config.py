@@ -35,6 +35,14 @@ def test_the_least_configuration_uses_bluez_and_adopts_nobody(tmp_path: Path) ->
     assert (config.retransmission.pace().first_s, config.retransmission.pace().in_flight) == (30, 64)
 
 
+@pytest.mark.parametrize("radio", ['"virtual"', "1", '"BlueZ"'])
+def test_another_radio_is_refused_in_the_readers_words(radio: str, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        load(written(tmp_path, f"radio = {radio}\n{LEAST}"))
+    said = str(refused.value).partition("The key 'radio' is wrong: ")[2]
+    assert said == """write "bluez", or leave it out; a virtual home's is { virtual = "PLACE" }."""
+
+
 def test_devices_and_the_virtual_radio_are_read(tmp_path: Path) -> None:
     more = """
 [[device]]
