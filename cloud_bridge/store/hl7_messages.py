@@ -7,7 +7,6 @@ was refused is looked at anew, because what was wrong may have been mended here.
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
-
 from typing import Final
 
 from sqlalchemy import Engine, delete, select, update

@@ -106,7 +106,7 @@ def test_locks_pin_by_hash() -> None:
 
 
 def test_a_lock_is_installed_without_resolving() -> None:
-    """An older pip resolves an extra of what a lock pins to the newest release, and fails on the day that there is one."""
+    """An older pip resolves an extra to the newest release, and fails on the day that there is one."""
     text = "\n".join(
         _text(p) or "" for p in tracked() if p.suffix in {".sh", ".md", ".service"} or p.name == "Makefile"
     )
