@@ -28,6 +28,7 @@ from cloud_bridge.connectors.fhir_codes import (
     TASK,
     Resource,
     identifier,
+    is_taken_back,
 )
 from cloud_bridge.connectors.fhir_map import alert_bundle, reading_bundle, to_json, token
 from cloud_bridge.connectors.fhir_observations import observation_id
@@ -259,6 +260,8 @@ def _text_is_of(found: Resource, order: ReadingOrder, values: set[Any]) -> bool:
 
 def _report(task: Resource) -> WorkReport | None:
     state = _STATES.get(task["status"], WorkState.WAITING)
+    if is_taken_back(task):
+        state = WorkState.WAITING  # our own word, that somebody may have to hear is no more
     ours = [one["value"] for one in task.get("identifier", []) if one.get("system") == TASK]
     owner = task.get("owner", {})
     at = dt.datetime.fromisoformat(task["meta"]["lastUpdated"])

@@ -125,6 +125,28 @@ async def test_what_staff_do_with_a_work_order_is_read_back(
         assert report.request == Request()
 
 
+async def test_cancelled_is_somebodys_refusal_only_if_we_did_not_say_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        states = (AlertState.OPEN, AlertState.WITHDRAWN, AlertState.OPEN)
+        expected = ("requested", "cancelled", "requested")
+        for revision, (state, status) in enumerate(zip(states, expected, strict=True), start=1):
+            await connector.deliver(alert_order(revision=revision, state=state))
+            (task,) = await desk.find("Task")
+            assert (task["status"], "statusReason" in task) == (status, status == "cancelled")
+            # What is asked anew may not have reached the server yet: our own word is no answer to it.
+            (report,) = await connector.work_reports([ALERT])
+            assert report.state is WorkState.WAITING
+        why = {"statusReason": {"text": "not our patient"}}
+        await desk.take_on(task | why, "cancelled")
+        await connector.deliver(alert_order(revision=4))  # before anybody read it back
+        (task,) = await desk.find("Task")
+        assert (task["status"], task["statusReason"]) == ("cancelled", why["statusReason"])
+        (report,) = await connector.work_reports([ALERT])
+        assert report.state is WorkState.REFUSED
+
+
 async def test_the_next_role_gets_the_same_work_order_with_its_history(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
