@@ -11,7 +11,7 @@ from uuid import UUID
 from cloud_bridge.alerts import GIVEN_BACK, Act, Actor, Move
 from cloud_bridge.connectors.base import Connector, WorkReport, WorkState
 from cloud_bridge.store.base import Taken
-from service_kit.log import Log
+from service_kit.log import Log, scene
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
@@ -71,12 +71,17 @@ class WorkOrders:
             try:
                 await self.round()
             except (Unreachable, Rejected, Misconfigured) as error:
-                if not self._failing:
-                    self.log.warning("work_orders_unread", reason=str(error))
-                self._failing = True
+                self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever another system answers must not end the bridge
+                self._say(scene(error))
             else:
                 self._failing = False
             await asyncio.sleep(self.interval_s)
+
+    def _say(self, reason: str) -> None:
+        if not self._failing:
+            self.log.warning("work_orders_unread", reason=reason)
+        self._failing = True
 
     async def round(self) -> None:
         """Ask once about live alerts and open visits that the system has; of very many, about the next."""

@@ -299,10 +299,11 @@ async def test_a_hospital_whose_clock_is_ahead_holds_up_nothing(desk: BridgeDesk
 async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
     connector, heard = ScriptedConnector(), []
     asking = await orders(desk, connector, heard)
-    connector.failures = [Unreachable("away"), Misconfigured("who are you"), Rejected("what")]
+    failures = [Unreachable("away"), Misconfigured("who are you"), Rejected("what"), KeyError("nonsense")]
+    connector.failures = [*failures]
     running = asyncio.create_task(asking.run())
     async with asyncio.timeout(10):
-        while len(connector.asked) < 5:  # noqa: ASYNC110 - the store is asked in another thread
+        while len(connector.asked) < 6:  # noqa: ASYNC110 - the store is asked in another thread
             await asyncio.sleep(0.01)
     await end(running)
 

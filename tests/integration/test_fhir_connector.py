@@ -1,6 +1,7 @@
 """The FHIR connector against a real FHIR R4 server, and against one that behaves badly."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -288,6 +289,46 @@ async def bundle_of_one() -> dict[str, Any]:
     bundle = reading_bundle(order(reading("150")), test_data=False)
     assert bundle is not None
     return bundle
+
+
+NONSENSE: list[Any] = [
+    {},
+    {"resource": None},
+    {"resource": []},
+    {"resource": {"resourceType": "Task"}},
+    {"resource": {"resourceType": "Task", "status": "accepted", "meta": {}}},
+    {"resource": {"resourceType": "Task", "status": ["accepted"], "meta": {"lastUpdated": 1}}},
+    {"resource": {"resourceType": "OperationOutcome"}},
+]
+
+
+@pytest.mark.parametrize(
+    "entries", [[one] for one in NONSENSE] + [{"a": 1}, "text", [None], [1]], ids=lambda one: str(one)[:40]
+)
+async def test_nonsense_about_work_orders_ends_nothing(entries: Any) -> None:
+    body = json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": entries}).encode()
+    async with odd_server(http("200 OK", body)) as base, FhirR4Connector(base) as connector:
+        assert await connector.work_reports([ALERT]) == []
+
+
+async def test_pages_without_an_end_are_left() -> None:
+    again = {"link": [{"relation": "next", "url": "Task?page=2"}]}
+    body = json.dumps({"resourceType": "Bundle", "type": "searchset", **again}).encode()
+    async with odd_server(*[http("200 OK", body)] * 60) as base, FhirR4Connector(base) as connector:
+        with pytest.raises(Unreachable, match="no end of pages"):
+            await connector.work_reports([ALERT])
+
+
+async def test_one_task_that_cannot_be_read_hides_no_other() -> None:
+    ours = [{"system": "urn:kiteline:task", "value": str(ALERT)}]
+    good = {"resourceType": "Task", "status": "accepted", "identifier": ours}
+    good["meta"] = {"lastUpdated": "2026-11-24T08:00:00Z"}
+    odd = [{**good, "identifier": [{**ours[0], "value": "x"}]}, {**good, "meta": {"lastUpdated": "today"}}]
+    entries = [{"resource": one} for one in (*odd, good)]
+    body = json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": entries}).encode()
+    async with odd_server(http("200 OK", body)) as base, FhirR4Connector(base) as connector:
+        (report,) = await connector.work_reports([ALERT])
+    assert (report.alert_id, report.state) == (ALERT, WorkState.ACCEPTED)
 
 
 async def test_a_server_that_is_not_there_and_a_token() -> None:
