@@ -54,9 +54,9 @@ class Why(StrEnum):
 class NotSignedIn(KitelineError):  # noqa: N818 - the name says what is true
     """Somebody is not in. `why` says what the page says; the message is for who looks after the bridge."""
 
-    def __init__(self, why: Why, message: str, subject: str = "") -> None:
+    def __init__(self, why: Why, message: str, subject: str = "", account: str = "") -> None:
         super().__init__(message)
-        self.why, self.subject = why, subject
+        self.why, self.subject, self.account = why, subject, account
 
 
 class Local(StrEnum):

@@ -3,7 +3,7 @@
 import datetime as dt
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,11 +16,14 @@ from cloud_bridge.access.oidc import MOST_WORD, Attempt, NotSignedIn, Why
 from cloud_bridge.access.provider import Provider
 from cloud_bridge.api.room import Room
 from cloud_bridge.api.session import COOKIE
+from cloud_bridge.api.tries import Tries
 from cloud_bridge.console.people import Accounts
 
 START: Final = "/sign-in/hospital"
 BACK: Final = "/sign-in/hospital/return"
 ATTEMPT_COOKIE: Final = "kiteline_attempt"
+WAY: Final = "the hospital's provider"
+"""How the record calls this way in."""
 LASTS: Final = dt.timedelta(minutes=10)
 MAX_ATTEMPTS: Final = 1000
 
@@ -67,6 +70,7 @@ class HospitalSignIn:
     ) -> None:
         self._room, self._accounts, self._provider, self._refused = room, accounts, provider, refused
         self._attempts = Attempts(room.page.clock)
+        self._tries = Tries(room.page.clock)
         self._host = urlsplit(provider.relying.redirect_uri).netloc
 
     def register(self, app: FastAPI) -> None:
@@ -95,8 +99,13 @@ class HospitalSignIn:
     async def come_back(self, request: Request) -> Response:
         """Let somebody in for whom the provider vouches, and whom an account here is bound to."""
         try:
-            name = await self._name(request)
+            said, attempt = self._answer(request)
         except NotSignedIn as error:
+            return self._said(request, error)  # nobody's attempt: there is nothing to put on record
+        try:
+            name = await self._name(said, attempt)
+        except NotSignedIn as error:
+            await self._note(request, error)
             return self._said(request, error)
         self._room.sessions.end(request.cookies.get(COOKIE))
         stamp = await run_in_threadpool(self._accounts.stamp, name)
@@ -107,14 +116,26 @@ class HospitalSignIn:
         answer.delete_cookie(ATTEMPT_COOKIE, path=START)
         return answer
 
-    async def _name(self, request: Request) -> str:
+    def _answer(self, request: Request) -> tuple[Mapping[str, str], Attempt]:
         said = request.query_params
         if len(said.multi_items()) != len(said) or any(len(value) > MOST_WORD for value in said.values()):
             raise NotSignedIn(Why.STALE, "An answer came that says something twice, or at too great length.")
-        attempt = self._attempts.take(said.get("state", ""), request.cookies.get(ATTEMPT_COOKIE, ""))
+        return said, self._attempts.take(said.get("state", ""), request.cookies.get(ATTEMPT_COOKIE, ""))
+
+    async def _name(self, said: Mapping[str, str], attempt: Attempt) -> str:
         who = await self._provider.finish(attempt, said)
         account = await run_in_threadpool(self._accounts.vouched, who, self._room.page.clock())
+        if not await self._room.signs_in(account, WAY):
+            raise NotSignedIn(Why.INACTIVE, "The policies do not let this account in.")
         return account.name
+
+    async def _note(self, request: Request, error: NotSignedIn) -> None:
+        """Put on record who did not come in; of very many only the first ones, the log has them all."""
+        if not self._tries.take(request.client.host if request.client is not None else ""):
+            return
+        known = await run_in_threadpool(self._accounts.account, error.account) if error.account else None
+        whom = f", subject {error.subject}" if error.subject else ""
+        await self._room.not_in(known, f"{WAY}: {error.why.value}{whom}")
 
     def _said(self, request: Request, error: NotSignedIn) -> Response:
         self._provider.says(error)
