@@ -37,6 +37,10 @@ class Alerts(Protocol):
         """Make a move if it holds; `Rejected` if what is said of it is wrong."""
         ...
 
+    def owned(self, report: WorkReport, destination: str, now: dt.datetime, *, moved: bool) -> bool:
+        """Note who has a work order there; True if it was given to somebody else."""
+        ...
+
 
 class Visits(Protocol):
     """What reading back asks of the store about first visits."""
@@ -63,6 +67,7 @@ class WorkOrders:
     on_acknowledged: Callable[[], None]
     _failing: bool = False
     _refused: set[UUID] = field(default_factory=set)
+    _owners: dict[UUID, str] = field(default_factory=dict)
     _last: UUID = _FIRST
 
     async def run(self) -> None:
@@ -88,6 +93,7 @@ class WorkOrders:
         live = await asyncio.to_thread(self.alerts.delivered_alerts)
         visits = set(await asyncio.to_thread(self.visits.delivered_visits))
         asked = self._turn([*live, *visits])
+        self._owners = {one: self._owners[one] for one in live if one in self._owners}
         if not asked:
             return
         for report in await self.connector.work_reports(asked):
@@ -108,7 +114,15 @@ class WorkOrders:
         return asked
 
     def _take(self, report: WorkReport) -> bool:
-        """Make the move that a report says was made there; return whether it was news here."""
+        """Make the move that a report says was made there, and note who has it; tell whether it was news."""
+        held = self._moved(report)
+        known = f"{report.request} {report.by}"
+        if self._owners.get(report.alert_id) != known:
+            self.alerts.owned(report, self.connector.name, self.clock(), moved=held)
+            self._owners[report.alert_id] = known
+        return held
+
+    def _moved(self, report: WorkReport) -> bool:
         move = _MOVES.get(report.state)
         if move is None:
             return False
