@@ -23,6 +23,7 @@ from cloud_bridge.mllp_listener import MllpListener
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.presence import PresenceLoop
 from cloud_bridge.replies import Replies
+from cloud_bridge.retention import forget_messages
 from cloud_bridge.rules.programme import check_setting
 from cloud_bridge.sharing_loop import SharingLoop
 from cloud_bridge.steps import Step, StepObserver, nobody
@@ -110,6 +111,7 @@ class Bridge:
             self.presence.run(),
             self.sharing.run(),
             say_heads(self.store.access.head, self.log),
+            forget_messages(self.store.hl7_messages.forget, utc_now, self.log),
         ]
         if self.work_orders is not None:
             work.append(self.work_orders.run())

@@ -15,6 +15,7 @@ from cloud_bridge.discharge_command import discharge
 from cloud_bridge.page_links import PageLinks
 from cloud_bridge.rehearsal.command import rehearse_command
 from cloud_bridge.rule_commands import commands
+from service_kit.complaints import complain
 from service_kit.key_files import read_private, write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
 from wire_format.keys import BridgeKeys, Kem
@@ -173,9 +174,8 @@ def main() -> None:
     """Run a command; what a human must correct is said in one line."""
     try:
         app()
-    except KitelineError as error:
-        typer.echo(f"cloud-bridge: {error}", err=True)
-        sys.exit(2 if isinstance(error, Misconfigured) else 1)
+    except (KitelineError, BaseExceptionGroup) as error:
+        sys.exit(complain("cloud-bridge", error))
 
 
 if __name__ == "__main__":

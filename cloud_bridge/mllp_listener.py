@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from cloud_bridge.connectors.section import HERE
 from cloud_bridge.discharge.hl7_answer import ACCEPT, ERROR, REJECT, acknowledgement
-from cloud_bridge.discharge.hl7_fields import DUPLICATE_KEY, Fields, Hl7Fault, parse
+from cloud_bridge.discharge.hl7_fields import DUPLICATE_KEY, Fields, Hl7Fault, header_fields, parse
 from cloud_bridge.discharge.hl7_plan import Header, MessageRefusedError, header_of, plan_of
 from cloud_bridge.discharge.plan import DischargePlan, PlanRefusedError
 from cloud_bridge.discharge.terms import Defaults, Terms
@@ -164,7 +164,9 @@ class MllpListener:
         now = self.clock()
         fields = parse(data)
         if isinstance(fields, Hl7Fault):
-            return acknowledgement(REJECT, None, now, faults=[fields]), False
+            named = header_fields(data)  # so that the sender learns which message it was
+            known = None if isinstance(named, Hl7Fault) else named
+            return acknowledgement(REJECT, known, now, faults=[fields]), False
         try:
             header = header_of(fields, self.terms, self.section.processing)
             return self._answer(data, fields, header, now)

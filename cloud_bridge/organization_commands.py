@@ -4,8 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,6 +16,11 @@ from cloud_bridge.access.model import DataType
 from service_kit.key_files import read_private, read_public, write_public
 from wire_format.errors import Rejected
 from wire_format.keys import BridgeKeys, BridgePublic
+
+if TYPE_CHECKING:
+    from cloud_bridge.store.forwarding import Forwarded, SqlForwarding
+
+BATCH: Final = 500
 
 organizations: Final = typer.Typer(no_args_is_help=True, help="Whom homes seal to, where patients consent.")
 
@@ -78,25 +84,35 @@ def export(
     """
     from cloud_bridge.app import utc_now  # noqa: PLC0415 - as above
 
-    given: Counter[tuple[str, DataType]] = Counter()
+    written = 0
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = {path.stem for path in folder.glob("*.envelope")}
     with _store(config) as (store, _):
         key = store.sharing.organizations().get(name)
         if key is None:
             raise Rejected(f"There is no organization {name}: `cloud-bridge organization list`.")
-        found = list(store.forwarding.envelopes(name, key, utc_now(), known))
-        for one in found:
-            given.update(one.of)
-        # Before anything is written: what is passed on is on record.
-        store.forwarding.passed_on(name, given, utc_now())
-        for gateway in sorted({one.gateway for one in found}):
-            public = store.forwarding.gateway(gateway)
-            path = folder / f"{gateway}-{public.signing.key_id.hex()}.pub"
-            if not path.exists():
-                write_public(path, public)
+        # A batch at a time: years of envelopes need not be in memory, and a withdrawal meanwhile is seen.
+        while found := list(islice(store.forwarding.envelopes(name, key, utc_now(), known), BATCH)):
+            _write(folder, store.forwarding, name, found)
+            known |= {one.digest.hex() for one in found}
+            written += len(found)
+    typer.echo(json.dumps({"written": written}))
+
+
+def _write(folder: Path, forwarding: "SqlForwarding", name: str, found: list["Forwarded"]) -> None:
+    from cloud_bridge.app import utc_now  # noqa: PLC0415 - as above
+
+    given: Counter[tuple[str, DataType]] = Counter()
+    for one in found:
+        given.update(one.of)
+    # Before anything is written: what is passed on is on record.
+    forwarding.passed_on(name, given, utc_now())
+    for gateway in sorted({one.gateway for one in found}):
+        public = forwarding.gateway(gateway)
+        path = folder / f"{gateway}-{public.signing.key_id.hex()}.pub"
+        if not path.exists():
+            write_public(path, public)
     for one in found:
         part = folder / f"{one.digest.hex()}.part"
         part.write_bytes(one.data)
         part.replace(part.with_suffix(".envelope"))  # half a file is none
-    typer.echo(json.dumps({"written": len(found)}))

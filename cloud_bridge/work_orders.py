@@ -11,7 +11,7 @@ from uuid import UUID
 from cloud_bridge.alerts import GIVEN_BACK, Act, Actor, Move
 from cloud_bridge.connectors.base import Connector, WorkReport, WorkState
 from cloud_bridge.store.base import Taken
-from service_kit.log import Log
+from service_kit.log import Log, scene
 from wire_format.errors import Misconfigured, Rejected, Unreachable
 
 UNKNOWN: Final = "unknown"
@@ -35,6 +35,10 @@ class Alerts(Protocol):
 
     def move(self, alert_id: UUID, act: Act) -> Taken:
         """Make a move if it holds; `Rejected` if what is said of it is wrong."""
+        ...
+
+    def owned(self, report: WorkReport, destination: str, now: dt.datetime, *, moved: bool) -> bool:
+        """Note who has a work order there; True if it was given to somebody else."""
         ...
 
 
@@ -63,6 +67,7 @@ class WorkOrders:
     on_acknowledged: Callable[[], None]
     _failing: bool = False
     _refused: set[UUID] = field(default_factory=set)
+    _owners: dict[UUID, str] = field(default_factory=dict)
     _last: UUID = _FIRST
 
     async def run(self) -> None:
@@ -71,18 +76,24 @@ class WorkOrders:
             try:
                 await self.round()
             except (Unreachable, Rejected, Misconfigured) as error:
-                if not self._failing:
-                    self.log.warning("work_orders_unread", reason=str(error))
-                self._failing = True
+                self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever another system answers must not end the bridge
+                self._say(scene(error))
             else:
                 self._failing = False
             await asyncio.sleep(self.interval_s)
+
+    def _say(self, reason: str) -> None:
+        if not self._failing:
+            self.log.warning("work_orders_unread", reason=reason)
+        self._failing = True
 
     async def round(self) -> None:
         """Ask once about live alerts and open visits that the system has; of very many, about the next."""
         live = await asyncio.to_thread(self.alerts.delivered_alerts)
         visits = set(await asyncio.to_thread(self.visits.delivered_visits))
         asked = self._turn([*live, *visits])
+        self._owners = {one: self._owners[one] for one in live if one in self._owners}
         if not asked:
             return
         for report in await self.connector.work_reports(asked):
@@ -103,7 +114,15 @@ class WorkOrders:
         return asked
 
     def _take(self, report: WorkReport) -> bool:
-        """Make the move that a report says was made there; return whether it was news here."""
+        """Make the move that a report says was made there, and note who has it; tell whether it was news."""
+        held = self._moved(report)
+        known = f"{report.request} {report.by}"
+        if self._owners.get(report.alert_id) != known:
+            self.alerts.owned(report, self.connector.name, self.clock(), moved=held)
+            self._owners[report.alert_id] = known
+        return held
+
+    def _moved(self, report: WorkReport) -> bool:
         move = _MOVES.get(report.state)
         if move is None:
             return False

@@ -12,6 +12,7 @@ from edge_agent import config as configuration
 from edge_agent import device_commands
 from edge_agent.cli_bundle import bundle
 from edge_agent.cli_captures import captures
+from service_kit.complaints import complain
 from service_kit.key_files import write_private, write_public
 from wire_format.errors import KitelineError, Misconfigured
 from wire_format.keys import GatewayKeys, Kem
@@ -99,9 +100,8 @@ def main() -> None:
     """Run a command; what a human must correct is said in one line."""
     try:
         app()
-    except KitelineError as error:
-        typer.echo(f"edge-agent: {error}", err=True)
-        sys.exit(2 if isinstance(error, Misconfigured) else 1)
+    except (KitelineError, BaseExceptionGroup) as error:
+        sys.exit(complain("edge-agent", error))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""For all tests: where coverage is counted."""
+"""For all tests: where coverage is counted, and that made-up examples are given the time they take."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
+# A slow machine is no fault of the code. What is set here goes on top of what is set by default, in CI for one.
+settings.register_profile(
+    "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from cloud_bridge.access.model import Action, Answer, DataType, Question
+from cloud_bridge.access.model import Account, Action, Answer, DataType, Question
 from wire_format.base import plain
 from wire_format.canonical import encode
 
@@ -22,6 +22,8 @@ DESTINATION: Final = "destination"
 """What stands in place of a role where a follow-up system, and no account, is kept from data or told it."""
 SOURCE: Final = "source"
 """What stands there where a hospital's system, and no account, says something."""
+NOBODY: Final = "nobody"
+"""What stands there where somebody tried to sign in under a name that is no account's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,26 @@ def entry(number: int, before: bytes, at: dt.datetime, question: Question, answe
         allowed=answer.allowed,
         policies=answer.policies,
         reason=question.reason,
+        before=before,
+    )
+
+
+def refusal(number: int, before: bytes, at: dt.datetime, account: Account | None, reason: str) -> Entry:
+    """Return the entry of a sign-in that failed; `account` None: of nobody whom we know.
+
+    What was typed as a name is not kept then: it may be a password in the wrong field.
+    """
+    return Entry(
+        number=number,
+        at=at,
+        account="" if account is None else account.name,
+        role=NOBODY if account is None else account.role.value,
+        action=Action.SIGN_IN,
+        patient=None,
+        data=None,
+        allowed=False,
+        policies=(),
+        reason=reason,
         before=before,
     )
 

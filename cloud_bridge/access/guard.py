@@ -35,6 +35,10 @@ class AccessStore(Protocol):
         """Append a decision to the chain."""
         ...
 
+    def refused(self, account: Account | None, reason: str, now: dt.datetime) -> Entry:
+        """Append a sign-in that failed to the chain; None: of nobody whom we know."""
+        ...
+
 
 @dataclass(slots=True)
 class Guard:
@@ -62,6 +66,14 @@ class Guard:
             return False
         subject = self.subject(patient or "") if action in ON_PATIENTS else None
         return self.answers(Question(account, action, subject, data, reason, second_factor))
+
+    def signs_in(self, account: Account, way: str) -> bool:
+        """Tell whether somebody who proved who they are comes in; the answer is on record."""
+        return self.answers(Question(account, Action.SIGN_IN, reason=way, second_factor=True))
+
+    def not_in(self, account: Account | None, why: str) -> None:
+        """Put on record that somebody did not prove who they are; None: under no name that we know."""
+        self.store.refused(account, why, self.clock())
 
     def subject(self, patient: str) -> Subject:
         """Return what decisions about a patient stand on now."""

@@ -47,6 +47,7 @@ class Action(StrEnum):
     RETRY_DELIVERY = "retry_delivery"
     MANAGE_ACCOUNTS = "manage_accounts"
     USE_API = "use_api"  # ask the interface for programs anything at all
+    SIGN_IN = "sign_in"  # come in to the page
     TAKE_PLAN = "take_plan"  # what a discharge plan changed: the hospital's system says it, no account
 
 

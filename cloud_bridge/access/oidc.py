@@ -54,9 +54,9 @@ class Why(StrEnum):
 class NotSignedIn(KitelineError):  # noqa: N818 - the name says what is true
     """Somebody is not in. `why` says what the page says; the message is for who looks after the bridge."""
 
-    def __init__(self, why: Why, message: str, subject: str = "") -> None:
+    def __init__(self, why: Why, message: str, subject: str = "", account: str = "") -> None:
         super().__init__(message)
-        self.why, self.subject = why, subject
+        self.why, self.subject, self.account = why, subject, account
 
 
 class Local(StrEnum):
@@ -98,11 +98,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the provider says somebody is; `name` is what `account_claim` said, None without."""
+    """Who the provider says somebody is; `name` is what `account_claim` said, None without.
+
+    `sid` is the provider's own session, by which it may end ours.
+    """
 
     issuer: str
     subject: str
     name: str | None = None
+    sid: str | None = None
 
 
 def protected(url: str) -> str:
@@ -219,7 +223,13 @@ def identity(
     claims = _claims(answer, keys, relying, attempt, now)
     _strong(claims, relying, attempt)
     name = None if relying.account_claim is None else claims.get(relying.account_claim)
-    return Identity(relying.issuer, claims["sub"], name if isinstance(name, str) and name else None)
+    sid = claims.get("sid")
+    return Identity(
+        relying.issuer,
+        claims["sub"],
+        name if isinstance(name, str) and name else None,
+        sid if isinstance(sid, str) and sid else None,
+    )
 
 
 def _claims(

@@ -27,11 +27,13 @@ from cloud_bridge.access.oidc import (
     keys_of,
     metadata,
 )
+from cloud_bridge.access.oidc_logout import Logout, logout_of
 from cloud_bridge.connectors.smart_backend import Client
 from service_kit.log import Log
 
 KNOWN_FOR: Final = dt.timedelta(hours=1)
 """How long a description and keys are used without asking again. An unknown key is asked for at once."""
+ANEW: Final = dt.timedelta(minutes=1)
 MOST_BYTES: Final = 1 << 20
 WHOLE: Final = 3
 """A provider that says a byte now and then is given this many times its time, and no more."""
@@ -88,12 +90,33 @@ class Provider:
         except UnknownKey as error:
             raise NotSignedIn(Why.UNTRUSTED, str(error)) from error
 
+    async def logout(self, token: str) -> Logout:
+        """Return whose sessions a logout token ends. Raises `NotSignedIn`.
+
+        Anybody can send one that nobody signed: keys are fetched for it once a minute at most.
+        """
+        provider = await self._metadata()
+        try:
+            return logout_of(token, await self._key_set(provider), self.relying, self._clock())
+        except UnknownKey as error:
+            if self._keys is not None and self._clock() - self._keys[0] < ANEW:
+                raise NotSignedIn(Why.UNTRUSTED, str(error)) from error
+            self._keys = None
+        try:
+            return logout_of(token, await self._key_set(provider), self.relying, self._clock())
+        except UnknownKey as error:
+            raise NotSignedIn(Why.UNTRUSTED, str(error)) from error
+
     def _identity(self, given: Mapping[str, Any], keys: KeySet, attempt: Attempt) -> Identity:
         return identity(given, keys, self.relying, attempt, self._clock())
 
     def says(self, error: NotSignedIn) -> None:
         """Write down why somebody is not in, without saying who."""
         self._log.warning("oidc_not_signed_in", kind=error.why.value, reason=str(error))
+
+    def ended(self, count: int) -> None:
+        """Write down that the provider ended sessions here, without saying whose."""
+        self._log.info("oidc_signed_out", count=count)
 
     async def _metadata(self) -> Metadata:
         if self._described is None or self._clock() - self._described[0] >= KNOWN_FOR:

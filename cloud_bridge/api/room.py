@@ -125,6 +125,15 @@ class Room:
             raise Misconfigured("Where people come in by links, programs have no way in: configure accounts.")
         return Guarded(self._guard, account, {}, token)
 
+    async def signs_in(self, account: Account, way: str) -> bool:
+        """Tell whether somebody who proved who they are comes in; the answer is on record."""
+        return self._guard is not None and await run_in_threadpool(self._guard.signs_in, account, way)
+
+    async def not_in(self, account: Account | None, why: str) -> None:
+        """Put on record that somebody did not come in; None: under no name that we know."""
+        if self._guard is not None:
+            await run_in_threadpool(self._guard.not_in, account, why)
+
     async def visit(self, request: Request, *, acts: bool = True) -> Visit | None:
         """Return who is in, None if nobody is. Accounts are looked up anew: one may be off by now.
 

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from cloud_bridge.access.oidc import Identity
+from cloud_bridge.access.oidc_logout import Logout
+
 COOKIE: Final = "kiteline_session"
 LASTS: Final = dt.timedelta(hours=12)
 IDLE: Final = dt.timedelta(minutes=30)
@@ -19,8 +22,9 @@ MAX_SESSIONS: Final = 100
 class Session:
     """One browser that came in. `csrf` is what its forms carry; `name` is who last said to have seen one.
 
-    `account` is who signed in, None for a link, and `stamp` changes with their credentials. `glass` says
-    which patients were opened in an emergency, and until when.
+    `account` is who signed in, None for a link, and `stamp` changes with their credentials. `vouched` is who
+    that is to the hospital's provider, if that brought them. `glass` says which patients were opened in an
+    emergency, and until when.
     """
 
     csrf: str
@@ -28,6 +32,7 @@ class Session:
     acted: dt.datetime
     account: str | None = None
     stamp: str = ""
+    vouched: Identity | None = None
     name: str = ""
     glass: dict[str, dt.datetime] = field(default_factory=dict)
 
@@ -57,14 +62,14 @@ class Sessions:
         """Return the key of a new session; None if the link was used before, or never given."""
         return self.begin(None) if token and self.redeem(token) else None
 
-    def begin(self, account: str | None, stamp: str = "") -> str:
+    def begin(self, account: str | None, stamp: str = "", vouched: Identity | None = None) -> str:
         """Return the key of a new session of an account (None: of whoever had a link)."""
         now = self.clock()
         self._known = {k: s for k, s in self._known.items() if s.holds(now)}
         while len(self._known) >= MAX_SESSIONS:
             self._known.pop(next(iter(self._known)))
         key = secrets.token_urlsafe(32)
-        self._known[key] = Session(secrets.token_urlsafe(32), now + LASTS, now, account, stamp)
+        self._known[key] = Session(secrets.token_urlsafe(32), now + LASTS, now, account, stamp, vouched)
         return key
 
     def of(self, key: str | None, *, acts: bool = True) -> Session | None:
@@ -76,6 +81,24 @@ class Sessions:
             found.acted = now
         return found
 
+    def end_of(self, one: Logout) -> int:
+        """End the sessions that a provider ended; return how many.
+
+        Of a session that the provider brought without saying its own, the subject alone is known.
+        """
+        mine = [key for key, session in self._known.items() if _is_ended(session.vouched, one)]
+        for key in mine:
+            del self._known[key]
+        return len(mine)
+
     def end(self, key: str | None) -> None:
         """End a session, if there is one."""
         self._known.pop(key or "", None)
+
+
+def _is_ended(who: Identity | None, one: Logout) -> bool:
+    if who is None or who.issuer != one.issuer:
+        return False
+    if one.subject is not None and who.subject != one.subject:
+        return False
+    return one.sid is None or who.sid == one.sid or (who.sid is None and one.subject is not None)

@@ -1,31 +1,29 @@
 """Signing in and out. Whatever was wrong, one sentence is answered, and a guess costs an attempt."""
 
 import asyncio
-import datetime as dt
 import hmac
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import FastAPI, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from cloud_bridge.access.model import Role
+from cloud_bridge.access.model import Account, Role
 from cloud_bridge.access.oidc import Local, NotSignedIn, Why
 from cloud_bridge.api.hospital_sign_in import START
 from cloud_bridge.api.room import Room
 from cloud_bridge.api.session import COOKIE
+from cloud_bridge.api.tries import Tries
 from cloud_bridge.console.people import Accounts
 
 FORM_COOKIE: Final = "kiteline_form"
 MAX_WORD: Final = 256
-TRIES: Final = 20
-WITHIN: Final = dt.timedelta(minutes=5)
+WAY: Final = "password and code"
+"""How the record calls this way in."""
+_NOT_RIGHT: Final = "not right, or the account is locked or off"
 AT_ONCE: Final = 2
 """Passwords that are compared at the same time: each takes 64 MiB of memory."""
-MAX_ADDRESSES: Final = 1000
 REFUSED: Final = {
     Why.DECLINED: (403, "The hospital's sign-in did not let you in. Try again, or ask those who run it."),
     Why.STALE: (403, "This sign-in was begun elsewhere, took too long, or was used before. Begin again."),
@@ -52,30 +50,6 @@ REFUSED: Final = {
     ),
 }
 """What each reason is answered with: a status, and a sentence of the catalogue."""
-
-
-@dataclass(slots=True)
-class Tries:
-    """Attempts by address that did not end well, within the last minutes."""
-
-    clock: Callable[[], dt.datetime]
-    _at: dict[str, list[dt.datetime]] = field(default_factory=dict)
-
-    def take(self, address: str) -> bool:
-        """Count an attempt before it is looked at; False if there were too many."""
-        now = self.clock()
-        lately = {who: [at for at in when if now - at < WITHIN] for who, when in self._at.items()}
-        self._at = {who: when for who, when in lately.items() if when}
-        mine = self._at.get(address, [])
-        if len(mine) >= TRIES or (not mine and len(self._at) >= MAX_ADDRESSES):
-            return False
-        self._at[address] = [*mine, now]
-        return True
-
-    def give_back(self, address: str) -> None:
-        """Forget an attempt that ended well."""
-        if self._at.get(address):
-            self._at[address].pop()
 
 
 class SignIn:
@@ -144,17 +118,28 @@ class SignIn:
 
     async def _right(self, name: str, password: str, code: str) -> bool:
         if max(len(name), len(password), len(code)) > MAX_WORD or not name.isprintable():
+            await self._room.not_in(None, f"{WAY}: {_NOT_RIGHT}")
             return False
         clock, loop = self._room.page.clock, asyncio.get_running_loop()
         async with self._turn:
             begun = loop.time()
             found = await run_in_threadpool(self._accounts.sign_in, name, password, code, clock())
-        if found is not None and self._local is Local.ADMINISTRATORS and found.role is not Role.ADMINISTRATOR:
-            found = None
-        if found is None:
+        inside = await self._noted(name, found)
+        if not inside:
             # A failure of an account that exists is written down, which takes longer than none to write.
             await asyncio.sleep(max(0.0, begun + self._room.page.wrong_takes_s - loop.time()))
-        return found is not None
+        return inside
+
+    async def _noted(self, name: str, found: Account | None) -> bool:
+        """Tell whether somebody comes in; that they did, or did not, is on record before it is answered."""
+        if found is None:
+            known = await run_in_threadpool(self._accounts.account, name)
+            await self._room.not_in(known, f"{WAY}: {_NOT_RIGHT}")
+            return False
+        if self._local is Local.ADMINISTRATORS and found.role is not Role.ADMINISTRATOR:
+            await self._room.not_in(found, f"{WAY}: only administrators, others at the hospital's provider")
+            return False
+        return await self._room.signs_in(found, WAY)
 
     def _form(
         self, request: Request, status: int, *, wrong: bool = False, refused: str = "", subject: str = ""

@@ -37,6 +37,9 @@ ALERT: Final = "urn:kiteline:alert"
 ISSUE: Final = "urn:kiteline:issue"
 TASK: Final = "urn:kiteline:task"
 OUTCOME: Final = "urn:kiteline:outcome"
+TASK_REASON: Final = "urn:kiteline:task-reason"
+TAKEN_BACK: Final = "taken-back"
+"""Why we cancelled a Task; without it "cancelled" is the word of somebody who gave it back."""
 PHYSICIAN_COPY: Final = "urn:kiteline:copy"
 COPIES: Final = {
     role: PHYSICIAN_COPY if role is CareRole.PHYSICIAN else f"{PHYSICIAN_COPY}:{role}" for role in CareRole
@@ -146,3 +149,22 @@ def eui(hexadecimal: str) -> str:
     """Return an EUI in the guide's form: pairs in capitals, with dashes."""
     digits = hexadecimal.replace(":", "").upper()
     return "-".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+
+
+def is_taken_back(task: Resource) -> bool:
+    """Tell whether a Task is cancelled because we said so."""
+    return task.get("status") == "cancelled" and _says_taken_back(task)
+
+
+def with_status(task: Resource, status: str) -> Resource:
+    """Return a Task with the status that we give it; if we cancel it, that says so. Staff's reasons stay."""
+    if status == "cancelled":
+        ours = {"statusReason": concept(coding(TASK_REASON, TAKEN_BACK))}
+        return {**task, **({} if task.get("status") == status else ours), "status": status}
+    kept = {n: v for n, v in task.items() if n != "statusReason"} if _says_taken_back(task) else task
+    return {**kept, "status": status}
+
+
+def _says_taken_back(task: Resource) -> bool:
+    codes = task.get("statusReason", {}).get("coding", [])
+    return any((one.get("system"), one.get("code")) == (TASK_REASON, TAKEN_BACK) for one in codes)

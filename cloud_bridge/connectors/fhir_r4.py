@@ -28,6 +28,7 @@ from cloud_bridge.connectors.fhir_codes import (
     TASK,
     Resource,
     identifier,
+    is_taken_back,
 )
 from cloud_bridge.connectors.fhir_map import alert_bundle, reading_bundle, to_json, token
 from cloud_bridge.connectors.fhir_observations import observation_id
@@ -39,6 +40,7 @@ from wire_format.errors import Misconfigured, Rejected, Unreachable
 ATTEMPTS_AT_ONCE: Final = 3
 """How often a change is tried against a resource that staff change at the same time."""
 SEARCH_BATCH: Final = 20
+MOST_PAGES: Final = 50
 
 _CONFLICT: Final = 409
 _PRECONDITION_FAILED: Final = 412
@@ -182,15 +184,19 @@ class FhirR4Connector(Connector):
 
     async def _search(self, kind: str, tokens: Sequence[str]) -> list[Resource]:
         """Return what has one of the identifiers, page after page."""
-        address: str | None = f"{kind}?identifier={','.join(tokens)}&_count=200"
+        address: Any = f"{kind}?identifier={','.join(tokens)}&_count=200"
         found: list[Resource] = []
-        while address is not None:
+        for _ in range(MOST_PAGES):
             answer = await self._ask("GET", address)
             _check(answer)
             body = _json(answer)
-            found += [e["resource"] for e in body.get("entry", []) if e["resource"]["resourceType"] == kind]
-            address = next((one["url"] for one in body.get("link", []) if one["relation"] == "next"), None)
-        return found
+            resources = [one.get("resource") for one in _dicts(body, "entry")]
+            found += [one for one in resources if isinstance(one, dict) and one.get("resourceType") == kind]
+            onwards = (one.get("url") for one in _dicts(body, "link") if one.get("relation") == "next")
+            address = next(onwards, None)
+            if not isinstance(address, str):
+                return found
+        raise Unreachable("The hospital's server has no end of pages for one search: check it.")
 
     async def _ask(self, method: str, address: str, content: str | None = None) -> httpx.Response:
         headers = {} if content is None else {"Content-Type": "application/fhir+json"}
@@ -238,6 +244,12 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
+def _dicts(body: Resource, name: str) -> list[dict[str, Any]]:
+    """Return the elements of a list that are objects; what a server wrote in place of others says nothing."""
+    found = body.get(name, [])
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
 def _has_versions(bundle: Resource) -> bool:
     return any("ifMatch" in entry["request"] for entry in bundle["entry"])
 
@@ -258,11 +270,21 @@ def _text_is_of(found: Resource, order: ReadingOrder, values: set[Any]) -> bool:
 
 
 def _report(task: Resource) -> WorkReport | None:
+    """Return what a Task says; None of one that is not ours, or that cannot be read: it hides no other."""
+    try:
+        return _read(task)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _read(task: Resource) -> WorkReport | None:
     state = _STATES.get(task["status"], WorkState.WAITING)
+    if is_taken_back(task):
+        state = WorkState.WAITING  # our own word, that somebody may have to hear is no more
     ours = [one["value"] for one in task.get("identifier", []) if one.get("system") == TASK]
     owner = task.get("owner", {})
     at = dt.datetime.fromisoformat(task["meta"]["lastUpdated"])
-    if not ours:
+    if not ours or at.tzinfo is None:
         return None
     by = owner.get("display") or owner.get("reference")
     return WorkReport(UUID(ours[0]), state, by, at, outcome_of(task), request_of(task))

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from cloud_bridge.connectors.base import Identifier, ReminderOrder, VisitOrder, VisitState
-from cloud_bridge.connectors.fhir_codes import REMINDER, TASK, Resource, coding, concept, identifier
+from cloud_bridge.connectors.fhir_codes import (
+    REMINDER,
+    TASK,
+    Resource,
+    coding,
+    concept,
+    identifier,
+    is_taken_back,
+    with_status,
+)
 from cloud_bridge.connectors.fhir_map import Bundle, reference
 from cloud_bridge.connectors.fhir_work import FAMILY_DOCTOR
 from wire_format.identity import derived_id
@@ -26,9 +35,11 @@ def visit_bundle(order: VisitOrder, existing: Sequence[Resource], *, test_data: 
         return bundle.resource()
     known = existing[0]
     others = {name: value for name, value in known.items() if name != "input"}
-    changed = {**others, **_ours(order), "status": _status(order, str(known["status"]))}
+    changed = with_status({**others, **_ours(order)}, _status(order, known))
     if _is_anothers(order, known):
-        changed |= {"owner": {"reference": _owner(order)}, "status": _status(order, "requested")}
+        anew = _status(order, {"status": "requested"})
+        kept = {name: value for name, value in changed.items() if name != "statusReason"}
+        changed = with_status({**kept, "owner": {"reference": _owner(order)}}, anew)
     if _said(changed) == _said(known):
         return None
     bundle.put(changed, version=known["meta"]["versionId"])
@@ -61,7 +72,7 @@ def _owner(order: VisitOrder) -> str:
 
 def _new(order: VisitOrder) -> Resource:
     care = order.care
-    return {
+    made = {
         "resourceType": "Task",
         "identifier": [identifier(TASK, str(order.visit_id))],
         "intent": "order",
@@ -72,9 +83,9 @@ def _new(order: VisitOrder) -> Resource:
         "requester": {"reference": reference("Organization", care.organization)},
         "performerType": [FAMILY_DOCTOR],
         "owner": {"reference": _owner(order)},
-        "status": _status(order, "requested"),
         **_ours(order),
     }
+    return with_status(made, _status(order, {"status": "requested"}))
 
 
 def _ours(order: VisitOrder) -> Resource:
@@ -96,10 +107,11 @@ def _ours(order: VisitOrder) -> Resource:
     }
 
 
-def _status(order: VisitOrder, status: str) -> str:
+def _status(order: VisitOrder, known: Resource) -> str:
+    status: str = known["status"]
     if order.state is VisitState.WITHDRAWN and status not in _ENDED:
         return "cancelled"
-    return "requested" if order.state is VisitState.ASKED and status == "cancelled" else status
+    return "requested" if order.state is VisitState.ASKED and is_taken_back(known) else status
 
 
 def _said(task: Resource) -> list[object]:

@@ -17,6 +17,8 @@ from cloud_bridge.connectors.fhir_codes import (
     coding,
     concept,
     identifier,
+    is_taken_back,
+    with_status,
 )
 from cloud_bridge.rules.base import Severity, Standing
 from cloud_bridge.rules.care import CareRole
@@ -70,11 +72,10 @@ def new_task(order: AlertOrder, patient: str, requester: str, owner: str, eviden
     """Return the work order as it is first sent."""
     alert = order.alert
     issue = {"reference": f"urn:uuid:{alert.alert_id}"}
-    return {
+    made = {
         "resourceType": "Task",
         "identifier": [identifier(TASK, str(alert.alert_id))],
         "groupIdentifier": identifier(ALERT, str(alert.alert_id)),
-        "status": _opening_status(alert.state),
         "intent": "order",
         "code": concept(coding("http://hl7.org/fhir/CodeSystem/task-code", "fulfill")),
         "focus": issue,
@@ -86,6 +87,7 @@ def new_task(order: AlertOrder, patient: str, requester: str, owner: str, eviden
         **_ours(order, evidence),
         **({} if alert.outcome is None else {"output": [_said(alert.outcome)]}),
     }
+    return with_status(made, _opening_status(alert.state))
 
 
 def changed_task(order: AlertOrder, existing: Resource, owner: str, evidence: list[str]) -> Resource | None:
@@ -101,9 +103,9 @@ def changed_task(order: AlertOrder, existing: Resource, owner: str, evidence: li
         # What came of the asking before is in the work order's own history.
         before = {"output", "statusReason"}
         kept = {name: value for name, value in changed.items() if name not in before}
-        changed = {**kept, **_asked(order, owner), "status": _opening_status(order.alert.state)}
+        changed = with_status({**kept, **_asked(order, owner)}, _opening_status(order.alert.state))
     else:
-        changed["status"] = _next_status(order.alert.state, existing["status"])
+        changed = with_status(changed, _next_status(order.alert.state, existing))
     outcome = order.alert.outcome
     if outcome is not None and outcome_of(changed) is None:
         changed["output"] = [*changed.get("output", []), _said(outcome)]
@@ -186,7 +188,8 @@ def _opening_status(state: AlertState) -> str:
     }[state]
 
 
-def _next_status(state: AlertState, status: str) -> str:
+def _next_status(state: AlertState, existing: Resource) -> str:
+    status: str = existing["status"]
     match state:
         case AlertState.ACKNOWLEDGED if status in _NOT_BEGUN:
             return "accepted"
@@ -196,8 +199,8 @@ def _next_status(state: AlertState, status: str) -> str:
             return "completed"
         case AlertState.WITHDRAWN if status in _NOT_BEGUN:
             return "cancelled"
-        case AlertState.OPEN if status == "cancelled":
-            return "requested"  # we took it back, and late data brought it again
+        case AlertState.OPEN if is_taken_back(existing):
+            return "requested"  # late data brought it again
         case _:
             return status
 

@@ -99,7 +99,7 @@ def alert_message(order: AlertOrder, routing: Routing, now: dt.datetime) -> Mess
     """Return one state of an alert."""
     alert = order.alert
     phase, state, inactivation = _facets(alert)
-    priority = _PRIORITIES[alert.told.severity]
+    priority = _PRIORITIES[alert.urgency]  # what came late is grave, and pages nobody
     said = order.reason if order.work is None else f"{order.reason}. {order.work}"
     values = [
         (_ALARM, escaped(said), f"A~{priority}~SP"),

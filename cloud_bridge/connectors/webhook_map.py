@@ -82,6 +82,8 @@ def alert_event(order: AlertOrder) -> Event:
         "rule": finding.rule,
         "rule_version": finding.version,
         "severity": finding.severity.value,
+        "urgency": alert.urgency.value,
+        "late": alert.late,
         "standing": finding.standing.value,
         "state": alert.state.value,
         "raised_at": alert.raised_at.isoformat(),

@@ -59,6 +59,7 @@ HAPPENED: Final = {
     "in_progress": "Being worked on",
     "resolved": "Resolved",
     "escalated": "Handed on",
+    "given_to": "Given to somebody else in the hospital's system",
     "unanswered": "Nobody came, and nobody further is to be asked",
 }
 HEARS: Final = {

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from cloud_bridge.access.audit import DESTINATION, SOURCE, Entry, review_of
+from cloud_bridge.access.audit import DESTINATION, NOBODY, SOURCE, Entry, review_of
 from cloud_bridge.access.consent import ORGANIZATION, Consent
 from cloud_bridge.access.guard import AccessStore
 from cloud_bridge.access.model import Account, Action, DataType, Role
@@ -46,6 +46,7 @@ ACTIONS: Final = {
     Action.RETRY_DELIVERY: "delivered again",
     Action.MANAGE_ACCOUNTS: "managed accounts",
     Action.USE_API: "used the interface for programs",
+    Action.SIGN_IN: "signed in",
     Action.TAKE_PLAN: "carried out a discharge plan",
 }
 
@@ -184,6 +185,8 @@ def _line(one: Entry, words: Language, zone: dt.tzinfo) -> Line:
 def _role(one: Entry, words: Language) -> str:
     if one.role in {DESTINATION, SOURCE}:
         return words.say("another system")
+    if one.role == NOBODY:
+        return words.say("nobody known")
     return words.say(ROLES[Role(one.role)])
 
 

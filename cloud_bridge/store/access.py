@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, reviews
+from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, refusal, reviews
 from cloud_bridge.access.consent import Consent, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
 from cloud_bridge.access.oidc import Identity
@@ -233,6 +233,11 @@ class SqlAccess:
         """Append a decision to the chain."""
         with self._engine.begin() as connection:
             return append(connection, lambda number, before: entry(number, before, now, question, answer))
+
+    def refused(self, account: Account | None, reason: str, now: dt.datetime) -> Entry:
+        """Append a sign-in that failed to the chain; see `refusal`."""
+        with self._engine.begin() as connection:
+            return append(connection, lambda number, before: refusal(number, before, now, account, reason))
 
     def entries(
         self, patient: str | None = None, action: Action | None = None

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, and_, case, func, select, true, update
 
 from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move
-from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.connectors.base import Identifier, WorkReport
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.rules.base import Finding, Queue, Reading, Settings
 from cloud_bridge.rules.programme import care_of
@@ -171,6 +171,12 @@ class SqlAlerts:
             if first and taken.alert.acknowledged_at is not None:
                 self._tell_home(connection, taken.alert, act.at)
         return taken
+
+    def owned(self, report: WorkReport, destination: str, now: dt.datetime, *, moved: bool) -> bool:
+        """Note who has the work order of an item elsewhere; True if it was given to somebody else."""
+        with self._engine.begin() as connection:
+            life = Life(connection, self._destinations, self._duty)
+            return life.owned(report, destination, now, moved=moved)
 
     def _tell_home(self, connection: Connection, alert: Alert, at: dt.datetime) -> None:
         if alert.finding.queue is not Queue.CLINICAL:

@@ -24,7 +24,8 @@ def account_of(connection: Connection, who: Identity, now: dt.datetime) -> Any: 
     name = connection.execute(select(_bound.c.account).where(mine)).scalar_one_or_none()
     row = _row(connection, name or who.name)
     if row is not None and not row.active:
-        raise NotSignedIn(Why.INACTIVE, "The account is switched off: `cloud-bridge account enable`.")
+        off = "The account is switched off: `cloud-bridge account enable`."
+        raise NotSignedIn(Why.INACTIVE, off, account=row.name)
     if row is None or (name is None and _taken(connection, who.issuer, row.name)):
         raise NotSignedIn(
             Why.UNKNOWN, "No account is bound to this subject: `cloud-bridge account bind`.", who.subject

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Select, select
 
 from cloud_bridge.access.consent import DATA_OF, ORGANIZATION, covers
 from cloud_bridge.access.model import DataType
-from cloud_bridge.store import schema
+from cloud_bridge.store import access_schema, schema
 from cloud_bridge.store.consent_holds import Missing, note
 from cloud_bridge.store.consents import consents_of
 from cloud_bridge.store.engine import reading
@@ -47,19 +47,19 @@ class SqlForwarding:
     ) -> Iterator[Forwarded]:
         """Yield stored envelopes sealed to a key, whose readings are all consented to now.
 
-        `known` are hashes, in hex, of those that are left out.
+        `known` are hashes, in hex, of those that are left out. Looked at are envelopes that brought something
+        of somebody who consents to the organization at all: the others need not be read.
         """
-        table = schema.envelope
-        query = select(table.c.digest, table.c.data, table.c.gateway).where(
-            table.c.verdict == Verdict.STORED.value
-        )
+        to = f"{ORGANIZATION}{name}"
+        table, query = schema.envelope, _candidates(to)
         with reading(self._engine) as connection:
-            for row in connection.execute(query.order_by(table.c.received_at, table.c.digest)):
-                if row.digest.hex() in known or key.key_id not in recipients_of(row.data):
+            for digest in connection.execute(query).scalars().all():
+                if digest.hex() in known:
                     continue
-                of = _told_of(connection, row.digest, f"{ORGANIZATION}{name}", now)
+                row = connection.execute(select(table).where(table.c.digest == digest)).one()
+                of = _told_of(connection, digest, to, now) if key.key_id in recipients_of(row.data) else None
                 if of:
-                    yield Forwarded(row.digest, row.data, row.gateway, of)
+                    yield Forwarded(digest, row.data, row.gateway, of)
 
     def gateway(self, name: str) -> GatewayPublic:
         """Return the public keys of a home, by which who is given its envelopes verifies them."""
@@ -75,6 +75,23 @@ class SqlForwarding:
             for (patient, data), count in sorted(given.items()):
                 said = f"{count} envelopes passed on to {to}"
                 note(connection, Missing(EXPORT, to, patient, data.value), said, now, allowed=True)
+
+
+def _candidates(to: str) -> Select[bytes]:
+    """Return hashes of envelopes that brought a reading of anybody who has not withdrawn from somebody."""
+    table, carried, measurement = schema.envelope, schema.carried, schema.measurement
+    consent = access_schema.consent
+    willing = select(consent.c.patient).where(consent.c.to == to, consent.c.withdrawn_at.is_(None))
+    brought = (
+        select(carried.c.envelope)
+        .join(measurement, measurement.c.id == carried.c.measurement)
+        .where(measurement.c.patient.in_(willing))
+    )
+    return (
+        select(table.c.digest)
+        .where(table.c.verdict == Verdict.STORED.value, table.c.digest.in_(brought))
+        .order_by(table.c.received_at, table.c.digest)
+    )
 
 
 def _told_of(

@@ -7,13 +7,17 @@ was refused is looked at anew, because what was wrong may have been mended here.
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from cloud_bridge.discharge.plan import DischargePlan
 from cloud_bridge.discharge.terms import Defaults
 from cloud_bridge.store import discharge_schema
 from cloud_bridge.store.discharges import Became, SqlDischarges, TakenPlan, take
+
+BATCH: Final = 200
+"""Messages that are deleted in one transaction: none of them is held up for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,16 @@ class SqlHl7Messages:
             mine = table.c.id == received.message_id
             connection.execute(update(table).where(mine).values(**values))
         return done
+
+    def forget(self, before: dt.datetime) -> int:
+        """Delete the oldest messages that came before a moment, `BATCH` at most; return how many.
+
+        One that comes again after that is looked at anew: a plan that was taken is taken once all the same.
+        """
+        table = discharge_schema.hl7_message
+        oldest = select(table.c.id, table.c.received_at).order_by(table.c.id).limit(BATCH)
+        with self._engine.begin() as connection:
+            found = [row.id for row in connection.execute(oldest) if row.received_at <= before]
+            if found:
+                connection.execute(delete(table).where(table.c.id.in_(found)))
+        return len(found)

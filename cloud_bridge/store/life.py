@@ -12,7 +12,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, and_, func, select, update
 
-from cloud_bridge.alerts import Act, Actor, Alert, AlertState, Move, Outcome, Terms, moved
+from cloud_bridge.alerts import LIVE, Act, Actor, Alert, AlertState, Move, Outcome, Terms, moved
+from cloud_bridge.connectors.base import WorkReport
 from cloud_bridge.duty import Duty
 from cloud_bridge.rules.base import Queue
 from cloud_bridge.rules.care import CareRole
@@ -24,6 +25,8 @@ from wire_format.errors import Rejected
 
 UNANSWERED: Final = "unanswered"
 ESCALATED: Final = "escalated"
+GIVEN_TO: Final = "given_to"
+LONGEST_OWNER: Final = 200
 
 
 class Life:
@@ -63,6 +66,26 @@ class Life:
         changed = moved(alert, act, terms)
         if changed is not None:
             self._write(changed, act, terms)
+
+    def owned(self, report: WorkReport, destination: str, now: dt.datetime, *, moved: bool) -> bool:
+        """Note who has a live item's work order elsewhere; True if that is another one than was last read.
+
+        Of another asking, or with a move (`moved`), the owner is said there already.
+        """
+        table = schema.delivery
+        mine = and_(
+            table.c.kind == "alert", table.c.subject == report.alert_id, table.c.destination == destination
+        )
+        before = self._db.execute(select(table.c.reported).where(mine).with_for_update()).one_or_none()
+        owner, request = (report.by or "")[:LONGEST_OWNER], str(report.request)
+        if before is None or not owner or before.reported == f"{request} {owner}":
+            return False
+        self._db.execute(update(table).where(mine).values(reported=f"{request} {owner}"))
+        same = (before.reported or "").startswith(f"{request} ")
+        if moved or not same or self._locked(report.alert_id).state not in LIVE:
+            return False
+        self._say(report.alert_id, min(report.at, now), GIVEN_TO, by=owner)
+        return True
 
     def _unanswered(self, alert: Alert, now: dt.datetime) -> None:
         """Record that nobody came, of the last role either; once for each time that it was due."""

@@ -352,6 +352,7 @@ delivery = Table(
     Column("held_to", Text),
     Column("held_of", String(64)),
     Column("held_data", String(32)),
+    Column("reported", Words),  # of a work order: who had it there when it was last read, on which asking
     Index(  # what is claimed next, in order; what is delivered is not in it
         "delivery_waiting",
         "rank",

@@ -70,7 +70,11 @@ ADAPTERS: Final[dict[str, tuple[str, ...]]] = {
         "virtual_home.",
     ),
     "authlib": ("cloud_bridge.access.oidc",),
-    "joserfc": ("cloud_bridge.access.oidc", "cloud_bridge.access.provider"),
+    "joserfc": (
+        "cloud_bridge.access.oidc",
+        "cloud_bridge.access.oidc_logout",
+        "cloud_bridge.access.provider",
+    ),
     "httpx": ("cloud_bridge.connectors.", "cloud_bridge.access.provider", "virtual_home."),
     "sqlalchemy": ("cloud_bridge.store.",),
     "alembic": ("cloud_bridge.store.",),

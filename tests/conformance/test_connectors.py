@@ -12,7 +12,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_bridge.connectors.base import Order, WithdrawnReading
@@ -158,7 +158,7 @@ async def test_a_cancelled_delivery_leaves_nothing_behind(kind: str) -> None:
 
 @every_connector
 def test_whatever_is_answered_nothing_else_is_raised(kind: str) -> None:
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30)
     @given(st.binary(max_size=60), st.sampled_from([b"", b"\x0b", b"HTTP/1.1 200 OK\r\n"]), st.booleans())
     def answered(noise: bytes, head: bytes, framed: bool) -> None:
         async def one() -> None:

@@ -13,14 +13,15 @@ import httpx
 import pytest
 
 from cloud_bridge.access.model import DataType
+from cloud_bridge.access.passwords import new_credentials
 from cloud_bridge.alerts import Act, Actor, Alert, Move
 from cloud_bridge.api.session import IDLE
 from cloud_bridge.api.v1.events import AT_ONCE, CAUGHT_UP, SETTLES, settled
-from cloud_bridge.api.v1.streams import MOST_EACH
+from cloud_bridge.api.v1.streams import MOST_EACH, Streams
 from cloud_bridge.store.listings import Change
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.bridge_home import SealingHome
-from tests.doubles.page_visitor import enter_as, fill_a_day, token
+from tests.doubles.page_visitor import PASSWORD, enter_as, fill_a_day, token
 from tests.doubles.served_page import served, staff
 
 SOON = 10.0
@@ -151,6 +152,35 @@ async def test_it_ends_when_the_account_is_off_or_the_token(desk: BridgeDesk) ->
             newest = desk.store.tokens.tokens("a1")[0]
             desk.store.tokens.revoke(newest.token_id, desk.now)
             assert (await stream.rest())[-2:] == ["event: end", "data: {}"]
+
+
+async def test_whoever_may_ask_no_more_hears_no_more_within_a_look(desk: BridgeDesk) -> None:
+    """By a token that ran out, by signing out, by new credentials: the end comes, and nothing before it."""
+    assert Streams().poll_s <= 1  # how often a stream looks whether its reader may still ask
+
+    def expires() -> None:
+        desk.now += dt.timedelta(days=30)
+
+    def is_given_another_password() -> None:
+        desk.store.access.set_credentials("n1", new_credentials(PASSWORD))
+
+    alert = of(desk, "patient-1").alert_id
+    with served(desk) as address:
+        async with httpx.AsyncClient(base_url=address) as http:
+            await enter_as(http, desk, "n1")
+            cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in http.cookies.items())}
+            csrf = (await http.get("/api/v1/me")).json()["csrf"]
+            async with listening(address, cookie) as stream:
+                await http.post("/sign-out", data={"csrf": csrf})
+                await begin(desk, alert)
+                assert await stream.rest() == ["event: end", "data: {}"]
+        for ends, move in ((expires, Move.ESCALATE), (is_given_another_password, Move.BEGIN)):
+            async with listening(address, bearer(desk)) as stream:
+                ends()
+                act = Act(move, Actor.PERSON, desk.now, "n9")
+                await asyncio.to_thread(desk.store.alerts.move, alert, act)
+                lines = await stream.rest()
+            assert (lines[-2:], "event: alert" in lines) == (["event: end", "data: {}"], False)
 
 
 async def test_watching_keeps_no_session_alive(desk: BridgeDesk) -> None:

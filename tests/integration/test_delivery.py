@@ -296,13 +296,42 @@ async def test_a_hospital_whose_clock_is_ahead_holds_up_nothing(desk: BridgeDesk
     assert [order.asked for order in connector.alerts[before:]] == [CareRole.PHYSICIAN]
 
 
+async def test_whoever_is_given_a_work_order_there_is_on_record_here(desk: BridgeDesk) -> None:
+    connector, heard = ScriptedConnector(), []
+    asking = await orders(desk, connector, heard)
+    (alert,) = desk.store.alerts.open_alerts()
+
+    async def report(state: WorkState, by: str, times: int = 0) -> list[str | None]:
+        desk.now += dt.timedelta(minutes=1)
+        connector.reports = [WorkReport(alert.alert_id, state, by, desk.now, None, Request(0, times))]
+        await asking.round()
+        return [e.by for e in desk.store.alerts.events(alert.alert_id) if e.what == "given_to"]
+
+    # Whom we asked is no news; whom a nurse gives it to is, before it is taken and after.
+    assert await report(WorkState.WAITING, "P/1") == []
+    assert await report(WorkState.WAITING, "P/2") == ["P/2"]
+    assert await report(WorkState.WAITING, "P/2") == ["P/2"]
+    assert await report(WorkState.BEGUN, "P/3") == ["P/2"]  # that it was begun says by whom
+    asking._owners.clear()  # noqa: SLF001 - a restart forgets what the store does not
+    assert await report(WorkState.BEGUN, "P/3") == ["P/2"]
+    assert await report(WorkState.BEGUN, "P/4") == ["P/2", "P/4"]
+    (now,) = desk.store.alerts.open_alerts()
+    assert (now.state, now.acknowledged_by) == (AlertState.IN_PROGRESS, "P/3")
+    # Given back: the next role is asked, by us.
+    assert await report(WorkState.REFUSED, "P/4") == ["P/2", "P/4"]
+    assert await report(WorkState.WAITING, "P/9", 1) == ["P/2", "P/4"]
+    assert await report(WorkState.WAITING, "P/8", 1) == ["P/2", "P/4", "P/8"]
+    assert await report(WorkState.COMPLETED, "P/7", 1) == ["P/2", "P/4", "P/8"]
+
+
 async def test_asking_goes_on_when_the_system_is_away(desk: BridgeDesk) -> None:
     connector, heard = ScriptedConnector(), []
     asking = await orders(desk, connector, heard)
-    connector.failures = [Unreachable("away"), Misconfigured("who are you"), Rejected("what")]
+    failures = [Unreachable("away"), Misconfigured("who are you"), Rejected("what"), KeyError("nonsense")]
+    connector.failures = [*failures]
     running = asyncio.create_task(asking.run())
     async with asyncio.timeout(10):
-        while len(connector.asked) < 5:  # noqa: ASYNC110 - the store is asked in another thread
+        while len(connector.asked) < 6:  # noqa: ASYNC110 - the store is asked in another thread
             await asyncio.sleep(0.01)
     await end(running)
 
@@ -339,6 +368,9 @@ class Ward:
 
     def move(self, alert_id: UUID, act: Act) -> Taken:
         raise AssertionError(f"nothing was reported, and {act.move} of {alert_id} was made")
+
+    def owned(self, report: WorkReport, destination: str, now: dt.datetime, *, moved: bool) -> bool:
+        raise AssertionError(f"nothing was reported, and {report} was noted of {destination}, {now}, {moved}")
 
 
 async def test_of_very_many_work_orders_each_gets_its_turn() -> None:

@@ -1,6 +1,7 @@
 """The FHIR connector against a real FHIR R4 server, and against one that behaves badly."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -123,6 +124,28 @@ async def test_what_staff_do_with_a_work_order_is_read_back(
         (report,) = await connector.work_reports([ALERT])
         assert (report.state, report.outcome) == (state, Outcome.MEDICATION_CHANGED)
         assert report.request == Request()
+
+
+async def test_cancelled_is_somebodys_refusal_only_if_we_did_not_say_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with hospital(tmp_path_factory.mktemp("h")) as (connector, desk):
+        states = (AlertState.OPEN, AlertState.WITHDRAWN, AlertState.OPEN)
+        expected = ("requested", "cancelled", "requested")
+        for revision, (state, status) in enumerate(zip(states, expected, strict=True), start=1):
+            await connector.deliver(alert_order(revision=revision, state=state))
+            (task,) = await desk.find("Task")
+            assert (task["status"], "statusReason" in task) == (status, status == "cancelled")
+            # What is asked anew may not have reached the server yet: our own word is no answer to it.
+            (report,) = await connector.work_reports([ALERT])
+            assert report.state is WorkState.WAITING
+        why = {"statusReason": {"text": "not our patient"}}
+        await desk.take_on(task | why, "cancelled")
+        await connector.deliver(alert_order(revision=4))  # before anybody read it back
+        (task,) = await desk.find("Task")
+        assert (task["status"], task["statusReason"]) == ("cancelled", why["statusReason"])
+        (report,) = await connector.work_reports([ALERT])
+        assert report.state is WorkState.REFUSED
 
 
 async def test_the_next_role_gets_the_same_work_order_with_its_history(
@@ -266,6 +289,46 @@ async def bundle_of_one() -> dict[str, Any]:
     bundle = reading_bundle(order(reading("150")), test_data=False)
     assert bundle is not None
     return bundle
+
+
+NONSENSE: list[Any] = [
+    {},
+    {"resource": None},
+    {"resource": []},
+    {"resource": {"resourceType": "Task"}},
+    {"resource": {"resourceType": "Task", "status": "accepted", "meta": {}}},
+    {"resource": {"resourceType": "Task", "status": ["accepted"], "meta": {"lastUpdated": 1}}},
+    {"resource": {"resourceType": "OperationOutcome"}},
+]
+
+
+@pytest.mark.parametrize(
+    "entries", [[one] for one in NONSENSE] + [{"a": 1}, "text", [None], [1]], ids=lambda one: str(one)[:40]
+)
+async def test_nonsense_about_work_orders_ends_nothing(entries: Any) -> None:
+    body = json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": entries}).encode()
+    async with odd_server(http("200 OK", body)) as base, FhirR4Connector(base) as connector:
+        assert await connector.work_reports([ALERT]) == []
+
+
+async def test_pages_without_an_end_are_left() -> None:
+    again = {"link": [{"relation": "next", "url": "Task?page=2"}]}
+    body = json.dumps({"resourceType": "Bundle", "type": "searchset", **again}).encode()
+    async with odd_server(*[http("200 OK", body)] * 60) as base, FhirR4Connector(base) as connector:
+        with pytest.raises(Unreachable, match="no end of pages"):
+            await connector.work_reports([ALERT])
+
+
+async def test_one_task_that_cannot_be_read_hides_no_other() -> None:
+    ours = [{"system": "urn:kiteline:task", "value": str(ALERT)}]
+    good = {"resourceType": "Task", "status": "accepted", "identifier": ours}
+    good["meta"] = {"lastUpdated": "2026-11-24T08:00:00Z"}
+    odd = [{**good, "identifier": [{**ours[0], "value": "x"}]}, {**good, "meta": {"lastUpdated": "today"}}]
+    entries = [{"resource": one} for one in (*odd, good)]
+    body = json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": entries}).encode()
+    async with odd_server(http("200 OK", body)) as base, FhirR4Connector(base) as connector:
+        (report,) = await connector.work_reports([ALERT])
+    assert (report.alert_id, report.state) == (ALERT, WorkState.ACCEPTED)
 
 
 async def test_a_server_that_is_not_there_and_a_token() -> None:

@@ -10,7 +10,7 @@ import pytest
 from cloud_bridge.access.model import DataType, Role
 from cloud_bridge.access.passwords import new_credentials
 from cloud_bridge.api.session import COOKIE
-from cloud_bridge.api.sign_in import TRIES
+from cloud_bridge.api.tries import TRIES
 from tests.doubles.page_visitor import HOST, PASSWORD, credentials, visitor
 
 ALL = tuple(DataType)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from typer.testing import CliRunner
 
 from cloud_bridge.access.model import DataType
@@ -208,6 +209,20 @@ def test_organizations_are_kept_by_command(tmp_path: Path) -> None:
         organization("add", "clinic", f"{tmp_path}/bridge.key")
 
 
+def test_an_export_reads_no_envelope_of_somebody_who_never_consented(tmp_path: Path) -> None:
+    desk, home = BridgeDesk(tmp_path), SealingHome()
+    gives(desk, BP)
+    for number, person in enumerate(("p-1", "p-2", "p-2", "p-2", None)):
+        m = blood_pressure("120", minutes=number)
+        desk.receive(home, home.seal(told_of(m, person), also=[CLINIC.public.sealing]))
+    asked: list[str] = []
+    event.listen(desk.store.engine, "before_cursor_execute", lambda *said: asked.append(str(said[2])))
+    found = list(desk.store.forwarding.envelopes("clinic", CLINIC.public.sealing, desk.now))
+    assert len(found) == 1
+    assert len([one for one in asked if "envelope.data" in one]) == 1
+    desk.close()
+
+
 def test_what_was_sealed_to_an_organization_is_passed_on_while_consent_holds(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     desk, folder, home = BridgeDesk(tmp_path / "state"), tmp_path / "out", SealingHome()
@@ -242,6 +257,9 @@ def test_what_was_sealed_to_an_organization_is_passed_on_while_consent_holds(tmp
     assert opened.digest == first
     noted = [one for one, _ in desk.store.access.entries() if one.account == "export"]
     assert [(one.patient, one.data, one.allowed) for one in noted] == [("patient-1", BP, True)]
+    more = [measures(str(130 + n), 10 + n) for n in range(5)]
+    assert [export(), export()] == [5, 0]
+    assert {one.stem for one in folder.glob("*.envelope")} == {first.hex(), *(one.hex() for one in more)}
     measures("124", 5)
     desk.store.access.withdraw_consent("patient-1", TO, BP, by="p", now=desk.now)
     assert export() == 0

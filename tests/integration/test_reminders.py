@@ -242,7 +242,7 @@ async def test_without_consent_nobody_is_told_and_not_afterwards_either(tmp_path
 # --- the calendar ---
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     times=st.lists(
         st.times().map(lambda t: t.replace(second=0, microsecond=0, fold=0)), min_size=1, max_size=4

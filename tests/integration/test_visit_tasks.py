@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cloud_bridge.connectors.base import Identifier, VisitOrder, VisitState, WorkReport, WorkState
-from cloud_bridge.connectors.fhir_codes import Resource
+from cloud_bridge.connectors.fhir_codes import Resource, is_taken_back
 from cloud_bridge.connectors.fhir_visit import visit_bundle
 from cloud_bridge.discharge.plan import DischargePlan
 from cloud_bridge.store.engine import reading
@@ -50,6 +50,24 @@ def test_our_own_withdrawal_is_nobodys_refusal(desk: BridgeDesk) -> None:
     assert desk.store.first_visits.take_report(refused, desk.now)
     desk.wake()
     assert inbox(desk) == [("FIRST-VISIT", "given_back")]
+
+
+def test_what_we_cancelled_is_asked_again_and_what_the_practice_cancelled_is_not(desk: BridgeDesk) -> None:
+    order = order_of(desk, plan())
+    asked = sent(order)
+    assert asked is not None
+    gone = sent(replace(order, state=VisitState.WITHDRAWN), asked)
+    assert gone is not None
+    assert (gone["status"], is_taken_back(gone)) == ("cancelled", True)
+    again = sent(order, gone)
+    assert again is not None
+    assert (again["status"], "statusReason" in again) == ("requested", False)
+    theirs = {**again, "status": "cancelled", "statusReason": {"text": "moved away"}}
+    assert sent(order, theirs) is None
+    other = replace(order.care, family_doctor=Identifier(f"{BASE}/staff", "doctor-8"))
+    anew = sent(replace(order, care=other), theirs)
+    assert anew is not None
+    assert (anew["status"], "statusReason" in anew) == ("requested", False)
 
 
 def test_a_clock_that_is_ahead_makes_no_visit_in_the_future(desk: BridgeDesk) -> None:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_bridge.alerts import AlertState
@@ -88,7 +88,7 @@ def known(folder: Path, home: SealingHome, arriving: list[Sealed], batch: int) -
     return readings, live
 
 
-@settings(max_examples=16, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=16)
 @given(
     choices=st.lists(
         st.tuples(st.sampled_from(SYSTOLIC), st.sampled_from(MINUTES), st.integers(0, 8)),

@@ -47,7 +47,7 @@ def held_now(cuff: Cuff) -> set[object]:
 
 
 @pytest.mark.parametrize("name", ["omron/hem_7322t", "omron/hem_7380t1"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(done=steps)
 def test_a_whole_visit_leaves_nothing_behind(name: str, done: list[Step]) -> None:
     cuff, known = small(name), set[object]()

@@ -54,6 +54,7 @@ SITE = {
     Action.RETRY_DELIVERY: {Role.NURSE, Role.ADMINISTRATOR},
     Action.MANAGE_ACCOUNTS: {Role.ADMINISTRATOR},
     Action.USE_API: set(Role),
+    Action.SIGN_IN: set(Role),
     Action.TAKE_PLAN: set(),  # the hospital's system says it, no account
 }
 

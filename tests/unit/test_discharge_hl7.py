@@ -174,7 +174,7 @@ def test_what_cannot_be_read_says_why(data: bytes, where: str) -> None:
     assert fault.where == where
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damaged_messages_are_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
     message = bytearray(a03())

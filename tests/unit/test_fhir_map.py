@@ -245,7 +245,7 @@ def test_an_alert_is_work_for_one_a_copy_for_one_and_a_word_for_one() -> None:
         (AlertState.IN_PROGRESS, "accepted", "in-progress"),
         (AlertState.IN_PROGRESS, "on-hold", "in-progress"),
         (AlertState.IN_PROGRESS, "completed", "completed"),
-        (AlertState.OPEN, "cancelled", "requested"),
+        (AlertState.OPEN, "cancelled", "cancelled"),
         (AlertState.OPEN, "in-progress", "in-progress"),
     ],
 )

@@ -170,6 +170,8 @@ def test_the_priority_is_the_severity() -> None:
         finding = replace(whole.alert.finding, severity=severity)
         changed = replace(whole, alert=replace(whole.alert, finding=finding))
         assert lines(alert_message(changed, ROUTING, NOW), "OBX")[5][5] == code
+    late = alert_message(replace(whole, alert=replace(whole.alert, late=True)), ROUTING, NOW)
+    assert [lines(late, "OBX")[5][5], lines(late, "OBX")[0][8]] == ["PL", "A~PL~SP"]  # it pages nobody
 
 
 def test_what_would_break_a_segment_is_escaped() -> None:

@@ -78,6 +78,9 @@ def test_an_alert_as_an_event() -> None:
     body = alert_event(alert_order()).body
     assert (body["state"], body["severity"], body["standing"]) == ("open", "severe", "confirmed")
     assert len(body["readings"]) == 2
+    order_ = alert_order()
+    late = alert_event(replace(order_, alert=replace(order_.alert, late=True))).body
+    assert [(one["urgency"], one["late"]) for one in (body, late)] == [("severe", False), ("routine", True)]
     assert alert_event(alert_order()).event_id != alert_event(alert_order(revision=2)).event_id
 
 

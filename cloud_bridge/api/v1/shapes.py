@@ -276,7 +276,7 @@ class ConsentList(Shape):
 
 
 class EntryShown(Shape):
-    """One entry of the chained record: who asked what, and the answer; a system's role is destination."""
+    """One entry of the chained record: who asked what, and the answer. Roles also: destination, nobody."""
 
     number: int
     at: Moment
