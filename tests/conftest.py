@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
-# A slow machine is no fault of the code. What is set here goes on top of what is set by default, in CI for one.
+# A slow machine is no fault of the code. This goes on top of what is set by default, in CI for one.
 settings.register_profile(
     "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
