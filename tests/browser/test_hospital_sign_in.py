@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -19,8 +20,9 @@ from cloud_bridge.access.passwords import no_password
 from cloud_bridge.access.provider import Provider, Secret
 from cloud_bridge.api.hospital_sign_in import BACK
 from cloud_bridge.api.room import Door
-from tests.browser.test_inbox_page import PHONE, WIDE, Open, _browser, _legible
+from tests.browser.test_inbox_page import Open, _legible
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.chromium import PHONE, WIDE
 from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, running
 from tests.doubles.page_visitor import fill
 from tests.doubles.served_page import served
@@ -36,15 +38,15 @@ def hospital() -> Iterator[OidcProvider]:
 
 
 @pytest.fixture
-def door(tmp_path: Path, hospital: OidcProvider) -> Iterator[Open]:
-    with _served(tmp_path, hospital) as one:
+def door(tmp_path: Path, hospital: OidcProvider, browser: webdriver.Chrome) -> Iterator[Open]:
+    with _served(tmp_path, hospital, browser) as one:
         one.browser.get(one.address)
         one.until_at("/sign-in")
         yield one
 
 
 @contextmanager
-def _served(folder: Path, hospital: OidcProvider) -> Iterator[Open]:
+def _served(folder: Path, hospital: OidcProvider, browser: webdriver.Chrome) -> Iterator[Open]:
     desk, port = BridgeDesk(folder), free_port()
     fill(desk)
     desk.store.access.add_account(Account("n1", Role.NURSE, "1"), no_password(), desk.now)
@@ -56,11 +58,7 @@ def _served(folder: Path, hospital: OidcProvider) -> Iterator[Open]:
     )
     provider = Provider(relying, Secret(SECRET), lambda: desk.now, structlog.get_logger())
     with closing(desk), served(desk, door=Door(provider, Local.ADMINISTRATORS), port=port) as address:
-        browser = _browser(folder)
-        try:
-            yield Open(browser, desk, address, [])
-        finally:
-            browser.quit()
+        yield Open(browser, desk, address, [])
 
 
 def _to_the_hospital(door: Open) -> None:

@@ -5,39 +5,37 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from cloud_bridge.alerts import Act, Actor, Move
-from tests.browser.test_inbox_page import PHONE, Open, _browser, _legible, _sign_in
+from tests.browser.test_inbox_page import Open, _legible, _sign_in
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.bridge_home import SealingHome
+from tests.doubles.chromium import PHONE
 from tests.doubles.page_visitor import fill_a_day
 from tests.doubles.served_page import served, staff
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Open]:
+def inbox(tmp_path: Path, browser: webdriver.Chrome) -> Iterator[Open]:
     """A nurse in front of the inbox; the desk is the store, in which others work too."""
     desk = BridgeDesk(tmp_path)
     fill_a_day(desk, SealingHome())
-    with _signed_in(desk, tmp_path) as one:
+    with _signed_in(desk, browser) as one:
         one.until_said("Patient 1")
         yield one
 
 
 @contextmanager
-def _signed_in(desk: BridgeDesk, folder: Path) -> Iterator[Open]:
+def _signed_in(desk: BridgeDesk, browser: webdriver.Chrome) -> Iterator[Open]:
     staff(desk)
     with served(desk) as address:
-        browser = _browser(folder)
-        try:
-            one = Open(browser, desk, address, [])
-            browser.get(address)
-            _sign_in(one, "n1")
-            yield one
-        finally:
-            browser.quit()
+        one = Open(browser, desk, address, [])
+        browser.get(address)
+        _sign_in(one, "n1")
+        yield one
     desk.close()
 
 
@@ -87,9 +85,9 @@ def test_the_banner_speaks_chinese_and_fits_a_phone(inbox: Open) -> None:
     _legible(inbox)
 
 
-def test_where_nobody_waits_new_items_appear_by_themselves(tmp_path: Path) -> None:
+def test_where_nobody_waits_new_items_appear_by_themselves(tmp_path: Path, browser: webdriver.Chrome) -> None:
     desk = BridgeDesk(tmp_path)
-    with _signed_in(desk, tmp_path) as one:
+    with _signed_in(desk, browser) as one:
         one.until_said("Nobody waits")
         fill_a_day(desk, SealingHome())
         one.until_said("Patient 1")

@@ -1,7 +1,5 @@
 """The inbox page in a real browser: by keyboard alone, in both languages, on a phone, well to be read."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,14 +19,13 @@ from cloud_bridge.alerts import Outcome
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.alarm_storm import alarming, enrolled
 from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.chromium import CHROMIUM, DRIVER, PHONE, WIDE
 from tests.doubles.page_visitor import PASSWORD, credentials, fill
 from tests.doubles.served_page import served
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if CHROMIUM is None or DRIVER is None:
     pytest.skip("SKIPPED PART: Chromium is not installed", allow_module_level=True)
 
-WIDE, PHONE = (1280, 1000), (360, 740)
 LUMINANCE = """
 const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
 const lum = (c) => { const [r, g, b] = rgb(c).map(v => v / 255)
@@ -87,9 +84,9 @@ class Open:
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Open]:
+def page(tmp_path: Path, browser: webdriver.Chrome) -> Iterator[Open]:
     links = PageLinks(tmp_path / "links")
-    with _opened(tmp_path, links, accounts=False) as one:
+    with _opened(tmp_path, links, browser, accounts=False) as one:
         one.browser.get(f"{one.address}/enter?token={links.make()}")
         # After a redirect the driver may come back before the whole page is there.
         one.until_at("/")
@@ -97,9 +94,9 @@ def page(tmp_path: Path) -> Iterator[Open]:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Open]:
+def door(tmp_path: Path, browser: webdriver.Chrome) -> Iterator[Open]:
     """The page where people sign in, with a nurse's and an auditor's account."""
-    with _opened(tmp_path, PageLinks(tmp_path / "links"), accounts=True) as one:
+    with _opened(tmp_path, PageLinks(tmp_path / "links"), browser, accounts=True) as one:
         access, now = one.desk.store.access, one.desk.now
         for name, role in (("n1", Role.NURSE), ("a1", Role.AUDITOR), ("p1", Role.PATIENT)):
             own = frozenset({"patient-1"} if role is Role.PATIENT else ())
@@ -111,32 +108,12 @@ def door(tmp_path: Path) -> Iterator[Open]:
 
 
 @contextmanager
-def _opened(tmp_path: Path, links: PageLinks, *, accounts: bool) -> Iterator[Open]:
+def _opened(tmp_path: Path, links: PageLinks, browser: webdriver.Chrome, *, accounts: bool) -> Iterator[Open]:
     desk, told = BridgeDesk(tmp_path), list[bool]()
     fill(desk)
     by_link = None if accounts else links
     with closing(desk), served(desk, links=by_link, acknowledged=lambda: told.append(True)) as address:
-        browser = _browser(tmp_path)
-        try:
-            yield Open(browser, desk, address, told)
-        finally:
-            browser.quit()
-
-
-def _browser(folder: Path) -> webdriver.Chrome:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en"]
-    if os.geteuid() == 0:
-        arguments.append("--no-sandbox")
-    for argument in (*arguments, f"--user-data-dir={folder}/profile"):
-        options.add_argument(argument)
-    # Nothing but loopback: any other name does not resolve.
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    browser.set_window_size(*WIDE)
-    return browser
+        yield Open(browser, desk, address, told)
 
 
 def test_seen_by_keyboard_alone(page: Open) -> None:
