@@ -339,8 +339,7 @@ def show_text(
     """Print a text byte by byte: what patients agreed to, or can agree to."""
     with _access(config) as (access, _):
         content = access.content(digest)
-    sys.stdout.buffer.write(content)
-    sys.stdout.flush()
+    typer.echo(content, nl=False)
 
 
 @audits.command()

@@ -34,7 +34,7 @@ DESTINATION = "fhir"
 AGREED = {
     version: (
         Text("en", UTF8, f"What is agreed to, version {version}".encode()),
-        Text("zh-Hans", UTF8, f"同意的内容，版本 {version}".encode()),
+        Text("zh-Hans", UTF8, f"同意的内容 {version}".encode()),
     )
     for version in ("1", "2026-1")
 }
