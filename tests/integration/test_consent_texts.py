@@ -123,7 +123,8 @@ def test_a_consent_from_before_stays_valid_and_has_no_text(tmp_path: Path) -> No
         command.upgrade(config, "0014")
         connection.execute(
             text(
-                'INSERT INTO consent (id, patient, "to", data, text_version, valid_from, given_by, given_at) VALUES '
+                'INSERT INTO consent (id, patient, "to", data, text_version, valid_from, given_by, given_at) '
+                "VALUES "
                 "('00000000000000000000000000000007', 'p', 'nurse', 'alerts', '1', "
                 "'2026-11-01 08:00:00', 'p', '2026-11-01 08:00:00')"
             )
