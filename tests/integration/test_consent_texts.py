@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -111,6 +113,23 @@ def test_what_comes_in_with_another_text_is_another_consent(desk: BridgeDesk) ->
     with pytest.raises(Rejected, match="kept here with other words"):
         access.take_consents([(replace(one, texts=wordings([letter])), False)], now, [letter])
     assert access.contents([digest_of(b"%PDF-2")]) == {}
+
+
+@pytest.mark.usefixtures("each_engine")
+def test_a_text_that_several_name_first_at_one_moment_is_kept_once(desk: BridgeDesk) -> None:
+    gate = threading.Barrier(4)
+
+    def give_one(data: DataType) -> UUID:
+        gate.wait(10)
+        return give(desk.store.access, desk, data)
+
+    with ThreadPoolExecutor(4) as threads:
+        kinds = [ALERTS, GLUCOSE, DataType.BODY, DataType.OXIMETRY]
+        assert len({one.result() for one in [threads.submit(give_one, kind) for kind in kinds]}) == 4
+    kept = desk.store.access.consents("patient-1")
+    assert {one.texts for one in kept} == {wordings(AGREED["1"])}
+    with desk.store.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM consent_text")).scalar_one() == 2
 
 
 def test_a_consent_from_before_stays_valid_and_has_no_text(tmp_path: Path) -> None:
