@@ -167,9 +167,8 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
     for own in store.registry.own_parameters():
         check_setting(own)
     for version in sorted({version for version, _, other in store.access.versions() if other}):
-        log.error(
-            "consent_text_changed", version=version
-        )  # who reads readings must not wait for this to be mended
+        # The version is refused from now on; what homes send must not wait until the file is mended.
+        log.error("consent_text_changed", version=version)
     store.deliveries.needs_changed(utc_now())
     wakes = _Wakes()
     ingest = Ingest(store.intake, store.registry, keys.by_id, utc_now, observer)

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
-from sqlalchemy.exc import IntegrityError
 
 from cloud_bridge.access.texts import Text, Wording, digest_of, wordings
 from cloud_bridge.store import access_schema
@@ -63,14 +62,8 @@ def contents(connection: Connection, digests: Iterable[str]) -> dict[str, bytes]
 
 
 def _add(connection: Connection, table: Table, **values: Any) -> None:  # noqa: ANN401 - columns
-    """Add a row unless there is one of its key, also where another process adds it at this moment."""
+    """Add a row unless there is one of its key: one transaction writes at a time, so nobody else adds it."""
     keys = list(table.primary_key.columns)
     there = select(keys[0]).where(*(column == values[column.name] for column in keys))
-    if connection.execute(there).first() is not None:
-        return
-    try:
-        with connection.begin_nested():
-            connection.execute(table.insert().values(**values))
-    except IntegrityError:
-        if connection.execute(there).first() is None:
-            raise
+    if connection.execute(there).first() is None:
+        connection.execute(table.insert().values(**values))
