@@ -216,12 +216,12 @@ def give(  # noqa: PLR0913, PLR0917 - a command has its options
     patient: Patient,
     to: Recipient,
     data: Annotated[list[DataType], typer.Argument(help="Kinds of data.")],
-    text_version: Annotated[str, typer.Option(help="The version of the text that was agreed to.")],
+    text_version: Annotated[str, typer.Option(help="The version of the text, as `consent texts` says.")],
     by: By,
     until: Annotated[dt.datetime | None, typer.Option(help="The end, UTC; without: until withdrawn.")] = None,
     config: ConfigPath = configuration.DEFAULT_PATH,
 ) -> None:
-    """Record that a patient agreed."""
+    """Record that a patient agreed, and keep the text (`consent texts`) that they agreed to."""
     end = None if until is None else until.replace(tzinfo=dt.UTC)
     with _access(config) as (access, now):
         ids = [
@@ -247,13 +247,17 @@ def withdraw(
 
 @consents.command("list")
 def list_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
-    """Print every consent that a patient ever gave, as JSON."""
+    """Print every consent that a patient ever gave, and what text, as JSON."""
+    from cloud_bridge.access.texts import NOT_KEPT  # noqa: PLC0415 - as above
+
     with _access(config) as (access, now):
         shown = [
             {
                 "to": one.to,
                 "data": one.data.value,
                 "text_version": one.text_version,
+                "text": "kept" if one.texts else NOT_KEPT,
+                "texts": [{"language": text.language, "sha256": text.digest} for text in one.texts],
                 "from": one.valid_from.isoformat(),
                 "until": None if one.valid_until is None else one.valid_until.isoformat(),
                 "withdrawn_at": None if one.withdrawn_at is None else one.withdrawn_at.isoformat(),
@@ -267,13 +271,17 @@ def list_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_P
 @consents.command("export")
 def export_consents(patient: Patient, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Print every consent that a patient ever gave, as a Bundle of FHIR R4 Consent resources."""
+    from cloud_bridge.access.texts import as_kept  # noqa: PLC0415 - as above
     from cloud_bridge.connectors.fhir_consent import consent_resource  # noqa: PLC0415 - as above
 
+    reader = configuration.load(config).staff_language
     with _store(config) as (store, now):
         known_as = store.alerts.known_as(patient)
         if known_as is None:
             raise Rejected(f"There is no patient {patient}: enrol the home first.")
-        found = [consent_resource(one, known_as, now) for one in store.access.consents(patient)]
+        given = store.access.consents(patient)
+        kept = store.access.contents({text.digest for one in given for text in one.texts})
+    found = [consent_resource(one, known_as, now, as_kept(one.texts, kept, reader)) for one in given]
     entries = [{"fullUrl": f"urn:uuid:{one['identifier'][0]['value']}", "resource": one} for one in found]
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
     typer.echo(json.dumps(bundle, ensure_ascii=False))
@@ -284,7 +292,10 @@ def import_consents(
     file: Annotated[Path, typer.Argument(help="A FHIR R4 Consent, or a Bundle of nothing else, as JSON.")],
     config: ConfigPath = configuration.DEFAULT_PATH,
 ) -> None:
-    """Keep what a file says that patients agreed to or withdrew: all of it or nothing. May be repeated."""
+    """Keep what a file says that patients agreed to or withdrew: all of it or nothing. May be repeated.
+
+    Where a consent carries no text, "text_not_kept" says of how many.
+    """
     from cloud_bridge.connectors.fhir_consent import Known, resources, statements  # noqa: PLC0415 - as above
 
     try:
@@ -295,8 +306,40 @@ def import_consents(
     with _store(config) as (store, now):
         known = Known(lambda who: store.access.patient_known_as(who.system, who.value), zone, now)
         said = [one for resource in found for one in statements(resource, known)]
-        done = store.access.take_consents([(one.consent, one.void) for one in said], now)
-    typer.echo(json.dumps({what: done[what] for what in ("given", "withdrawn", "known")}))
+        texts = {text for one in said for text in one.texts}
+        done = store.access.take_consents([(one.consent, one.void) for one in said], now, texts)
+    shown = {what: done[what] for what in ("given", "withdrawn", "known")}
+    textless = {what: done[what] for what in ("text_not_kept",) if done[what]}
+    typer.echo(json.dumps(shown | textless))
+
+
+@consents.command("texts")
+def list_texts(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
+    """Print which versions of the text can be agreed to, as JSON; `changed`: it was another one before."""
+    with _access(config) as (access, _):
+        shown = [
+            {
+                "version": version,
+                "language": one.language,
+                "sha256": one.wording.digest,
+                "changed": changed,
+            }
+            for version, one, changed in access.versions()
+        ]
+    typer.echo(json.dumps(shown, ensure_ascii=False))
+
+
+@consents.command("text")
+def show_text(
+    digest: Annotated[
+        str, typer.Argument(help="Its sha256, as `consent list` or `consent texts` prints it.")
+    ],
+    config: ConfigPath = configuration.DEFAULT_PATH,
+) -> None:
+    """Print a text byte by byte: what patients agreed to, or can agree to."""
+    with _access(config) as (access, _):
+        content = access.content(digest)
+    typer.echo(content, nl=False)
 
 
 @audits.command()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud_bridge.access.texts import read_texts
 from cloud_bridge.api.room import Door
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.api.v1.door import Programs
@@ -65,6 +66,7 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         zone=config.zone,
         consent_needed=config.consent_needed,
         duty=config.duty,
+        texts=read_texts(None if config.consent is None else config.consent.texts),
     )
 
 
@@ -164,6 +166,9 @@ def build(config: Config, log: Log, connectors: dict[str, Connector], observer: 
     store = open_store(config, keys)
     for own in store.registry.own_parameters():
         check_setting(own)
+    for version in sorted({version for version, _, other in store.access.versions() if other}):
+        # The version is refused from now on; what homes send must not wait until the file is mended.
+        log.error("consent_text_changed", version=version)
     store.deliveries.needs_changed(utc_now())
     wakes = _Wakes()
     ingest = Ingest(store.intake, store.registry, keys.by_id, utc_now, observer)

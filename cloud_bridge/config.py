@@ -46,6 +46,12 @@ class PageSection(Section):
         return self
 
 
+class ConsentSection(Section):
+    """The texts that patients agree to: a folder with VERSION.en.txt and VERSION.zh-Hans.txt, plain UTF-8."""
+
+    texts: Path
+
+
 class InfluxSection(Section):
     """An InfluxDB 2 beside the record; it can be lost and rebuilt."""
 
@@ -85,6 +91,7 @@ class Config(Destinations):
     keys: KeyPaths
     broker: BrokerSection
     page: PageSection | None = None
+    consent: ConsentSection | None = None
     influx: InfluxSection | None = None
     service: ServiceSection | None = None
     discharge: DischargeSection | None = None

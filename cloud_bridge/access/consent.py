@@ -1,6 +1,6 @@
 """Consent: a patient lets a role or an organization read one kind of data, for a time. Pure.
 
-Giving is one act, withdrawing is one act. The version of the text that was agreed to is kept.
+Giving is one act, withdrawing is one act. The version of the text that was agreed to is kept, and the text.
 """
 
 import datetime as dt
@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from cloud_bridge.access.model import DataType, Role
+from cloud_bridge.access.texts import Wording
 from wire_format.errors import Rejected
 from wire_format.nomenclature import Quantity
 
@@ -31,7 +32,10 @@ DATA_OF: Final[Mapping[Quantity, DataType]] = {
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One consent. `to` is a role's name, or "organization:" and a name. Times are UTC, `until` excluded."""
+    """One consent. `to` is a role's name, or "organization:" and a name. Times are UTC, `until` excluded.
+
+    `texts`: what was agreed to, in each language; none if the text was not kept.
+    """
 
     consent_id: UUID
     patient: str
@@ -44,6 +48,7 @@ class Consent:
     given_at: dt.datetime
     withdrawn_by: str | None = None
     withdrawn_at: dt.datetime | None = None
+    texts: tuple[Wording, ...] = ()
 
     def holds(self, now: dt.datetime) -> bool:
         """Tell whether it holds at a moment."""

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.api.room import Room, Visit
 from cloud_bridge.console.language import Language
-from cloud_bridge.console.people import Accounts, Own, consents, lines
+from cloud_bridge.console.people import Accounts, Own, consents, digests, lines
 
 NEWEST: Final = 200
 MAX_PATIENT: Final = 64
@@ -46,12 +46,14 @@ class Mine:
     def _of(self, visit: Visit, patient: str, words: Language) -> Own:
         page, accounts = self._room.page, self._accounts
         known = page.record.known_as(patient)
+        given = accounts.consents(patient)
+        texts = accounts.contents(digests(given))
         read = accounts.newest(NEWEST, patient, SEEN, yes_only=True)
         return Own(
             patient=patient,
             title=words.say("Patient {number}", number=known.value if known else patient),
             lines=lines(read, words, page.zone),
-            consents=consents(accounts.consents(patient), words, page.zone, page.clock()),
+            consents=consents(given, texts, words, page.zone, page.clock()),
             may_withdraw=visit.sight.may(Action.CONSENT, patient),
         )
 

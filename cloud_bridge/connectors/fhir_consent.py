@@ -2,14 +2,15 @@
 
 Out, each consent is one resource: one recipient, one kind of data. In, a resource may name several of both.
 What cannot be kept exactly (exceptions, other purposes, a part of a kind of data) is refused in words:
-a consent that is understood as more than it says is worse than one that is not taken.
+a consent that is understood as more than it says is worse than one that is not taken. The text that was
+agreed to is the attachment; R4 has room for one, so its other languages are extensions.
 """
 
 import datetime as dt
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud_bridge.access.consent import ORGANIZATION, Consent, parse_recipient
 from cloud_bridge.access.model import DataType
+from cloud_bridge.access.texts import Text, wordings
 from cloud_bridge.connectors.base import Identifier
+from cloud_bridge.connectors.fhir_attachment import Attachment, text_attachment, texts_of
 from cloud_bridge.connectors.fhir_codes import ACT_REASON, LOINC, Resource, coding, concept, identifier
 from wire_format.errors import Rejected
 from wire_format.identity import derived_id
@@ -27,6 +30,7 @@ DATA: Final = "urn:kiteline:data"
 ROLE: Final = "urn:kiteline:role"
 NAMED: Final = "urn:kiteline:organization"
 WITHDRAWAL: Final = "urn:kiteline:withdrawal"
+TEXT: Final = "urn:kiteline:text"
 SCOPE: Final = "http://terminology.hl7.org/CodeSystem/consentscope"
 ACT_CODE: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
@@ -39,10 +43,11 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a resource says of one consent. `void`: it says that there is none, or never was."""
+    """What a resource says of one consent, and the texts it carries. `void`: there is none, or never was."""
 
     consent: Consent
     void: bool
+    texts: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,33 @@ class Known:
     now: dt.datetime
 
 
-def consent_resource(one: Consent, patient: Identifier, now: dt.datetime) -> Resource:
-    """Return a consent as a resource. It is active while it holds, or will; a withdrawal is an extension."""
+def consent_resource(
+    one: Consent, patient: Identifier, now: dt.datetime, texts: Sequence[Text] = ()
+) -> Resource:
+    """Return a consent as a resource, with its texts: the first is the attachment, others are extensions.
+
+    It is active while it holds, or will; a withdrawal is an extension.
+    """
+    withdrawal = [] if one.withdrawn_at is None else [_withdrawal(one)]
+    extensions = [
+        *withdrawal,
+        *({"url": TEXT, "valueAttachment": text_attachment(text)} for text in texts[1:]),
+    ]
     over = one.withdrawn_at is not None or (one.valid_until is not None and one.valid_until <= now)
     return {
         "resourceType": "Consent",
         "identifier": [identifier(CONSENT, str(one.consent_id))],
-        **({} if one.withdrawn_at is None else {"extension": [_withdrawal(one)]}),
+        **({"extension": extensions} if extensions else {}),
         "status": "inactive" if over else "active",
         "scope": concept(coding(SCOPE, "patient-privacy")),
         "category": [concept(coding(LOINC, "59284-0", "Consent Document"))],
         "patient": {"type": "Patient", "identifier": identifier(patient.system, patient.value)},
         "dateTime": one.given_at.isoformat(),
         "performer": [{"display": one.given_by}],
-        "sourceAttachment": {"title": one.text_version},
+        "sourceAttachment": {
+            "title": one.text_version,
+            **({} if not texts else text_attachment(texts[0])),
+        },
         "policyRule": concept(coding(ACT_CODE, "OPTIN")),
         "provision": {
             "type": "permit",
@@ -159,14 +177,21 @@ class _Said(_Part):
     valueString: str | None = None  # noqa: N815 - as above
 
 
-class _Extension(_Part):
+class _Withdrawal(_Part):
     url: Literal["urn:kiteline:withdrawal"]
     extension: tuple[_Said, ...]
 
 
-class _Attachment(_Part):
+class _MoreText(_Part):
+    url: Literal["urn:kiteline:text"]
+    valueAttachment: Attachment  # noqa: N815 - FHIR's own name
+
+
+_Extension = Annotated[_Withdrawal | _MoreText, Field(discriminator="url")]
+
+
+class _Source(Attachment):
     title: str = Field(min_length=1)
-    url: str | None = None
 
 
 class _Consent(_Part):
@@ -184,7 +209,7 @@ class _Consent(_Part):
     dateTime: str  # noqa: N815 - as above
     performer: tuple[_Reference, ...] = ()
     organization: tuple[_Reference, ...] = ()
-    sourceAttachment: _Attachment  # noqa: N815 - as above
+    sourceAttachment: _Source  # noqa: N815 - as above
     policyRule: _Concept  # noqa: N815 - as above
     provision: _Provision
 
@@ -214,8 +239,11 @@ def statements(resource: object, known: Known) -> list[Statement]:
     _must("policyRule", "OPTIN", read.policyRule.codes(ACT_CODE))
     for purpose in read.provision.purpose:
         _must("provision.purpose", "TREAT", {purpose.code} if purpose.system == ACT_REASON else set())
+    more = [one.valueAttachment for one in read.extension if isinstance(one, _MoreText)]
+    texts = texts_of(read.sourceAttachment, *more)
+    void = read.status in {"rejected", "entered-in-error"}
     return [
-        Statement(_consent(read, to, data, known), void=read.status in {"rejected", "entered-in-error"})
+        Statement(replace(_consent(read, to, data, known), texts=wordings(texts)), void, texts)
         for to in dict.fromkeys(map(_to, read.provision.actor))
         for data in dict.fromkeys(map(_data, read.provision.code))
     ]
@@ -294,7 +322,8 @@ def _id(read: _Consent, to: str, data: DataType) -> UUID:
 
 
 def _withdrawn(read: _Consent, known: Known) -> tuple[dt.datetime | None, str | None]:
-    said = {part.url: part for one in read.extension for part in one.extension}
+    withdrawals = [one for one in read.extension if isinstance(one, _Withdrawal)]
+    said = {part.url: part for one in withdrawals for part in one.extension}
     if read.status == "active":
         if said:
             raise Rejected("This Consent cannot be kept: it is active, and says that it was withdrawn.")

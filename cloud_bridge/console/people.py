@@ -1,7 +1,7 @@
 """Who read what, emergencies and consents, in words. Pure; times and words come in."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ from cloud_bridge.access.consent import ORGANIZATION, Consent
 from cloud_bridge.access.guard import AccessStore
 from cloud_bridge.access.model import Account, Action, DataType, Role
 from cloud_bridge.access.oidc import Identity
+from cloud_bridge.access.texts import in_language, readable
 from cloud_bridge.console.language import Language
 
 ROLES: Final = {
@@ -74,6 +75,10 @@ class Accounts(AccessStore, Protocol):
         """Return every consent that a patient ever gave."""
         ...
 
+    def contents(self, digests: Collection[str]) -> Mapping[str, bytes]:
+        """Return texts that consents name by hash (hex), without those that are not there as they were."""
+        ...
+
     def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
         """Withdraw; return how many consents that were."""
         ...
@@ -123,7 +128,10 @@ class Emergency:
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """One consent, in words; `to` and `data` as the form sends them back."""
+    """One consent, in words; `to` and `data` as the form sends them back.
+
+    `text`: what was agreed to, in `language`; empty if it cannot be shown here, and `note` says why.
+    """
 
     to: str
     data: str
@@ -133,6 +141,9 @@ class Agreed:
     since: str
     state: str
     holds: bool
+    text: str
+    language: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +169,21 @@ def emergencies(
     return tuple(Emergency(_line(one, words, zone), _reviewed(one, by, words, zone)) for one, by in found)
 
 
+def digests(given: Iterable[Consent]) -> frozenset[str]:
+    """Return what texts are needed to show some consents."""
+    return frozenset(text.digest for one in given for text in one.texts)
+
+
 def consents(
-    given: Iterable[Consent], words: Language, zone: dt.tzinfo, now: dt.datetime
+    given: Iterable[Consent],
+    texts: Mapping[str, bytes],
+    words: Language,
+    zone: dt.tzinfo,
+    now: dt.datetime,
 ) -> tuple[Agreed, ...]:
-    """Return consents in words, those that hold first."""
+    """Return consents in words, those that hold first; `texts` are what was kept, by hash."""
     ordered = sorted(given, key=lambda one: (not one.holds(now), one.given_at))
-    return tuple(_agreed(one, words, zone, now) for one in ordered)
+    return tuple(_agreed(one, texts, words, zone, now) for one in ordered)
 
 
 def _line(one: Entry, words: Language, zone: dt.tzinfo) -> Line:
@@ -197,7 +217,10 @@ def _reviewed(one: Entry, by: Entry | None, words: Language, zone: dt.tzinfo) ->
     return words.say("{when}, {who}: {remark}", when=words.moment(by.at, zone), who=by.account, remark=remark)
 
 
-def _agreed(one: Consent, words: Language, zone: dt.tzinfo, now: dt.datetime) -> Agreed:
+def _agreed(
+    one: Consent, texts: Mapping[str, bytes], words: Language, zone: dt.tzinfo, now: dt.datetime
+) -> Agreed:
+    text, language, note = _text(one, texts, words)
     organization = one.to.startswith(ORGANIZATION)
     whom = one.to.removeprefix(ORGANIZATION) if organization else words.say(ROLES[Role(one.to)])
     return Agreed(
@@ -209,7 +232,27 @@ def _agreed(one: Consent, words: Language, zone: dt.tzinfo, now: dt.datetime) ->
         since=words.moment(one.valid_from, zone),
         state=_state(one, words, zone, now),
         holds=one.holds(now),
+        text=text,
+        language=language,
+        note=note,
     )
+
+
+def _text(one: Consent, texts: Mapping[str, bytes], words: Language) -> tuple[str, str, str]:
+    """Return what was agreed to, its language, and why it is not shown."""
+    kept = in_language(one.texts, words.tag)
+    if kept is None:
+        return "", "", words.say("The text was not kept.")
+    if kept.digest not in texts:
+        return "", "", words.say("The text is not as it was kept. Tell the hospital.")
+    text = readable(kept.content_type, texts[kept.digest])
+    if text is None:
+        return (
+            "",
+            "",
+            words.say("The text is kept as {kind}: ask the hospital for it.", kind=kept.content_type),
+        )
+    return text, kept.language, ""
 
 
 def _state(one: Consent, words: Language, zone: dt.tzinfo, now: dt.datetime) -> str:

@@ -3,10 +3,11 @@
 import datetime as dt
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, select, update
@@ -17,18 +18,23 @@ from cloud_bridge.access.consent import Consent, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Role, Subject
 from cloud_bridge.access.oidc import Identity
 from cloud_bridge.access.passwords import Credentials, sign_in
-from cloud_bridge.store import access_schema, bindings, consent_holds, schema
+from cloud_bridge.access.texts import Text, Texts, read_texts, there_must_be
+from cloud_bridge.store import access_schema, bindings, consent_holds, consent_texts, schema
 from cloud_bridge.store.audit_chain import append
-from cloud_bridge.store.consents import consents_of, subjects_of, take
+from cloud_bridge.store.consents import consents_of, insert, subjects_of, take
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
+
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 
 class SqlAccess:
     """What access keeps. Every method is one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, texts: Texts | None = None) -> None:
+        """`texts`: what can be agreed to; without, what comes with the package."""
         self._engine = engine
+        self._texts = read_texts() if texts is None else texts
 
     # --- accounts ---
 
@@ -133,29 +139,33 @@ class SqlAccess:
         valid_from: dt.datetime | None = None,
         valid_until: dt.datetime | None = None,
     ) -> UUID:
-        """Record a consent and return its id; raises `Rejected` for an unknown patient or recipient.
+        """Record a consent with its text and return its id.
 
-        What was held back for want of it is let go in the same transaction.
+        What was held back for want of it is let go in the same transaction. Raises `Rejected` for an unknown
+        patient or recipient, and for a version that has no text, or another one than when it was first named.
         """
         consent_id = uuid4()
+        begins = valid_from or now
         with self._engine.begin() as connection:
             known = select(schema.patient.c.id).where(schema.patient.c.id == patient)
             if connection.execute(known).first() is None:
                 raise Rejected(f"There is no patient {patient}: enrol the home first.")
-            connection.execute(
-                access_schema.consent.insert().values(
-                    id=consent_id,
-                    patient=patient,
-                    to=parse_recipient(to),
-                    data=data.value,
-                    text_version=text_version,
-                    valid_from=valid_from or now,
-                    valid_until=valid_until,
-                    given_by=by,
-                    given_at=now,
-                )
+            texts = there_must_be(self._texts, text_version)
+            named = consent_texts.name(connection, text_version, texts, now)
+            one = Consent(
+                consent_id,
+                patient,
+                parse_recipient(to),
+                data,
+                text_version,
+                begins,
+                valid_until,
+                by,
+                now,
+                texts=named,
             )
-            consent_holds.release(connection, patient, to, data, max(now, valid_from or now), now)
+            insert(connection, one, texts, now)
+            consent_holds.release(connection, patient, to, data, max(now, begins), now)
         return consent_id
 
     def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
@@ -174,16 +184,21 @@ class SqlAccess:
             consent_holds.look_again(connection, patient, now)
         return changed.rowcount
 
-    def take_consents(self, stated: Sequence[tuple[Consent, bool]], now: dt.datetime) -> Counter[str]:
+    def take_consents(
+        self, stated: Sequence[tuple[Consent, bool]], now: dt.datetime, texts: Collection[Text] = ()
+    ) -> Counter[str]:
         """Keep what was stated elsewhere, all of it or nothing; each with whether it is void. See `take`.
 
-        What waits for a delivery follows, as when a consent is given or withdrawn here.
+        `texts`: what they name. What waits for a delivery follows, as when a consent is given or withdrawn
+        here. Return how many of what there were, and of how many the text is not kept ("text_not_kept").
         """
         done: Counter[str] = Counter()
         with self._engine.begin() as connection:
             for one, void in stated:
-                what = take(connection, one, void=void, now=now)
+                own = [text for text in texts if text.wording in one.texts]
+                what, textless = take(connection, one, own, void=void, now=now)
                 done[what] += 1
+                done["text_not_kept"] += textless
                 if what == "given":
                     begins = max(now, one.valid_from)
                     consent_holds.release(connection, one.patient, one.to, one.data, begins, now)
@@ -203,6 +218,32 @@ class SqlAccess:
         """Return every consent that a patient ever gave, oldest first."""
         with reading(self._engine) as connection:
             return consents_of(connection, patient)
+
+    def contents(self, digests: Collection[str]) -> dict[str, bytes]:
+        """Return texts that consents name by hash (hex), without those that are not there as they were."""
+        with reading(self._engine) as connection:
+            return consent_texts.contents(connection, digests)
+
+    def content(self, digest: str) -> bytes:
+        """Return the text of a hash (hex), kept or to be agreed to; raises `Rejected` if there is none."""
+        if _SHA256.fullmatch(digest) is not None:
+            own = {one.wording.digest: one.content for texts in self._texts.values() for one in texts}
+            found = own | self.contents([digest])
+            if digest in found:
+                return found[digest]
+        raise Rejected(
+            f"There is no text {digest!r} as it was kept: `cloud-bridge consent texts` and `consent list` "
+            "print what there is as sha256."
+        )
+
+    def versions(self) -> list[tuple[str, Text, bool]]:
+        """Return what can be agreed to, and of each text whether it is another than consents named before."""
+        with reading(self._engine) as connection:
+            return [
+                (version, one, bool(consent_texts.changed(connection, version, [one])))
+                for version, texts in sorted(self._texts.items())
+                for one in texts
+            ]
 
     def subject(self, patient: str, now: dt.datetime) -> Subject:
         """Return what decisions about a patient stand on at this moment."""

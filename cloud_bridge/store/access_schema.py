@@ -70,7 +70,25 @@ consent = Table(  # given and withdrawn by one act each; nothing is overwritten 
     Column("given_at", UtcTime, nullable=False),
     Column("withdrawn_by", Text),
     Column("withdrawn_at", UtcTime),
+    Column("texts", Text),  # JSON: language, media type and hash of each; null: the text was not kept
     Index("consent_patient", "patient"),
+)
+
+consent_text = Table(  # what patients agreed to, by SHA-256; rows are only ever added
+    "consent_text",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("kept_at", UtcTime, nullable=False),
+)
+
+consent_version = Table(  # what the site's own versions said when a consent first named them
+    "consent_version",
+    metadata,
+    Column("version", String(200), primary_key=True),
+    Column("language", String(35), primary_key=True),
+    Column("digest", ForeignKey("consent_text.digest"), nullable=False),
+    Column("named_at", UtcTime, nullable=False),
 )
 
 api_token = Table(  # what programs ask with; the token itself is nowhere, only its SHA-256

@@ -1,15 +1,18 @@
 """Rows of consents, within whatever transaction asks: as the model has them, and as others stated them."""
 
 import datetime as dt
+import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, or_, select, update
 
 from cloud_bridge.access.consent import Consent
 from cloud_bridge.access.model import DataType, Subject
-from cloud_bridge.store import access_schema, schema
+from cloud_bridge.access.texts import Text, Wording
+from cloud_bridge.store import access_schema, consent_texts, schema
 from wire_format.errors import Rejected
 
 AT_A_TIME: Final = 500
@@ -44,30 +47,41 @@ def subjects_of(connection: Connection, patients: Collection[str], now: dt.datet
     }
 
 
-def take(connection: Connection, one: Consent, *, void: bool, now: dt.datetime) -> str:
-    """Keep a consent as it was stated elsewhere; return what that was: given, withdrawn, or known.
+def insert(connection: Connection, one: Consent, texts: Collection[Text], now: dt.datetime) -> None:
+    """Add a consent, and keep the texts that it names."""
+    consent_texts.keep(connection, texts, now)
+    connection.execute(access_schema.consent.insert().values(**_columns(one)))
 
-    A consent is never overwritten: only its withdrawal is added, and stays. `void` says that there is none.
+
+def take(
+    connection: Connection, one: Consent, texts: Sequence[Text], *, void: bool, now: dt.datetime
+) -> tuple[str, bool]:
+    """Keep a consent as it was stated elsewhere, with those of its texts that are not kept yet.
+
+    Return what that was (given, withdrawn, or known), and whether a consent is kept now without a text.
+    A consent is never overwritten: only its withdrawal is added, and stays. A text that comes later is not
+    added: nobody could say any more that it is what was agreed to. `void` says that there is no consent.
     Raises `Rejected` if one of its id says something else.
     """
     table = access_schema.consent
     row = connection.execute(select(table).where(table.c.id == one.consent_id)).one_or_none()
     if row is None:
         if void:
-            return "known"
-        connection.execute(table.insert().values(**_columns(one)))
-        return "given" if one.withdrawn_at is None else "withdrawn"
+            return "known", False
+        insert(connection, one, texts, now)
+        return "given" if one.withdrawn_at is None else "withdrawn", not one.texts
     kept = _consent(row)
-    if _said(kept) != _said(one):
+    other = kept.texts and one.texts and kept.texts != one.texts
+    if other or _said(kept) != _said(one):
         raise Rejected(
             f"The consent {one.consent_id} is kept here with other words, and a consent is never changed: "
             "withdraw it, and state the new one under an identifier of its own."
         )
     if kept.withdrawn_at is not None or one.withdrawn_at is None:
-        return "known"
+        return "known", not kept.texts
     ended = {"withdrawn_at": min(one.withdrawn_at, now), "withdrawn_by": one.withdrawn_by}
     connection.execute(update(table).where(table.c.id == one.consent_id).values(**ended))
-    return "withdrawn"
+    return "withdrawn", not kept.texts
 
 
 def _said(one: Consent) -> tuple[object, ...]:
@@ -87,6 +101,7 @@ def _columns(one: Consent) -> dict[str, Any]:
         "given_at": one.given_at,
         "withdrawn_by": one.withdrawn_by,
         "withdrawn_at": one.withdrawn_at,
+        "texts": json.dumps([asdict(text) for text in one.texts]) if one.texts else None,
     }
 
 
@@ -103,4 +118,5 @@ def _consent(row: Any) -> Consent:  # noqa: ANN401 - a row
         row.given_at,
         row.withdrawn_by,
         row.withdrawn_at,
+        tuple(Wording(**one) for one in json.loads(row.texts or "[]")),
     )

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Select, Table, func, select
 
+from cloud_bridge.access.texts import Texts
 from cloud_bridge.duty import ALWAYS, Duty
 from cloud_bridge.store import schema
 from cloud_bridge.store.access import SqlAccess
@@ -42,9 +43,13 @@ class SqlStore:
         zone: str = "UTC",
         duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
+        texts: Texts | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
-        """`clock` only says how old a gateway's last word is when somebody reads why nothing comes."""
+        """`texts`: what consents can name; without, what comes with the package.
+
+        `clock` only says how old a gateway's last word is when somebody reads why nothing comes.
+        """
         silences = Silences(zone, clock)
         self.engine = open_engine(url)
         self.registry = SqlRegistry(self.engine)
@@ -55,7 +60,7 @@ class SqlStore:
         self.first_visits = SqlFirstVisits(self.engine)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty, silences)
         self.judgements = Judgements(self.engine)
-        self.access = SqlAccess(self.engine)
+        self.access = SqlAccess(self.engine, texts)
         self.tokens = SqlTokens(self.engine)
         self.listings = SqlListings(self.engine)
         self.forwarding = SqlForwarding(self.engine)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from cloud_bridge.access.texts import UTF8, Text
 from cloud_bridge.alerts import Act, Actor, Move, Outcome
 from cloud_bridge.connectors.base import CareContext, Identifier
 from cloud_bridge.duty import ALWAYS, Duty
@@ -30,6 +31,13 @@ from wire_format.measurement import Instant, Measurement
 from wire_format.statements import Assignment, Redating
 
 DESTINATION = "fhir"
+AGREED = {
+    version: (
+        Text("en", UTF8, f"What is agreed to, version {version}".encode()),
+        Text("zh-Hans", UTF8, f"同意的内容 {version}".encode()),
+    )
+    for version in ("1", "2026-1")
+}
 
 
 def care(number: str) -> CareContext:
@@ -64,6 +72,7 @@ class BridgeDesk:
             zone=zone,
             duty=duty,
             consent_needed=consent_needed,
+            texts=AGREED,
             clock=lambda: self.now,
         )
         self.ingest = Ingest(

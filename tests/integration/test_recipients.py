@@ -321,7 +321,7 @@ async def test_from_a_consent_to_the_envelope_and_back(tmp_path: Path) -> None:
             store.sharing.add_organization("clinic", CLINIC.public.sealing, Kem.MLKEM768_X25519, now())
             await _measured(one, store, 181)
             assert opened() == []
-            store.access.give_consent("patient-1", TO, BP, text_version="1", by="p", now=now())
+            store.access.give_consent("patient-1", TO, BP, text_version="kiteline-1", by="p", now=now())
             await eventually(lambda: changed() == 1)
             await one.agent.kill()
             await one.agent.start()  # what it was told is on its card

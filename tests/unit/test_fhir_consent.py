@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cloud_bridge.access.consent import Consent
 from cloud_bridge.access.model import DataType, Role
+from cloud_bridge.access.texts import MOST_BYTES, UTF8, Text, wordings
 from cloud_bridge.connectors.base import Identifier
 from cloud_bridge.connectors.fhir_consent import (
     DATA,
@@ -60,14 +61,30 @@ consents = st.builds(
 )
 
 
-@given(consents, st.none() | moments, words)
-def test_out_and_in_again_it_is_the_same(one: Consent, withdrawn_at: dt.datetime | None, by: str) -> None:
+texts = st.lists(
+    st.builds(
+        Text,
+        st.sampled_from(["", "en", "zh-Hans"]),
+        st.sampled_from([UTF8, "application/pdf"]),
+        st.binary(min_size=1),
+    ),
+    max_size=3,
+    unique=True,
+)
+
+
+@given(consents, st.none() | moments, words, texts)
+def test_out_and_in_again_it_is_the_same(
+    one: Consent, withdrawn_at: dt.datetime | None, by: str, agreed: list[Text]
+) -> None:
+    one = replace(one, texts=wordings(agreed))
     if withdrawn_at is not None:
         one = replace(one, withdrawn_at=withdrawn_at, withdrawn_by=by)
-    resource = consent_resource(one, WHO, NOW)
+    resource = consent_resource(one, WHO, NOW, agreed)
     FhirConsent.model_validate(copy.deepcopy(resource))
     (said,) = statements(json.loads(json.dumps(resource)), KNOWN)
     assert said.consent == one
+    assert said.texts == tuple(agreed)
     assert not said.void
 
 
@@ -185,6 +202,46 @@ def test_what_cannot_be_kept_exactly_is_refused(where: tuple[str | int, ...], wh
     part[where[-1]] = what
     with pytest.raises(Rejected, match=said):
         statements(resource, KNOWN)
+
+
+AGREED = {
+    "title": "2026-1",
+    "contentType": "application/pdf",
+    "language": "de",
+    "data": "JVBE\nRg==",
+    "size": 4,
+    "hash": "ObbXPv82STugZ05IJVqdgXJLRSE=",
+}
+
+
+def test_a_foreign_text_is_kept_and_one_that_is_only_pointed_to_is_not() -> None:
+    resource = theirs(
+        sourceAttachment=AGREED | {"creation": "2026-11-01", "url": "https://clinic.example/1.pdf"}
+    )
+    for said in statements(resource, KNOWN):
+        assert said.texts == (Text("de", "application/pdf", b"%PDF"),)
+        assert said.consent.texts == wordings(said.texts)
+    elsewhere = {"title": "1", "url": "https://clinic.example/1.pdf", "hash": AGREED["hash"], "size": 4}
+    for said in statements(theirs(sourceAttachment=elsewhere), KNOWN):
+        assert (said.texts, said.consent.texts) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data": "JVBF"}, "another size or hash"),
+        ({"size": 5}, "another size or hash"),
+        ({"hash": "AAAA"}, "another size or hash"),
+        ({"data": "J"}, "no base64"),
+        ({"data": "é==="}, "no base64"),
+        ({"contentType": None}, "no contentType"),
+        ({"data": "A" * (2 * MOST_BYTES)}, "longer than 1 MiB"),
+        ({"_data": {"extension": []}}, "Extra inputs"),
+    ],
+)
+def test_a_text_that_is_not_what_it_says_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(Rejected, match=said):
+        statements(theirs(sourceAttachment=AGREED | change), KNOWN)
 
 
 leaves = st.none() | st.booleans() | st.text(max_size=5) | st.integers()

@@ -56,6 +56,8 @@ def test_the_guides_other_destinations_load(tmp_path: Path) -> None:
     page = load_bridge(tmp_path / "accounts").page
     assert page is not None
     assert page.sign_in == "accounts"
+    (tmp_path / "consent").write_text(whole + added["consent"])
+    assert load_bridge(tmp_path / "consent").consent is not None
     (tmp_path / "smart").write_text(whole[: whole.index("[fhir]")] + added["smart"])
     fhir = load_bridge(tmp_path / "smart").fhir
     assert fhir is not None

@@ -16,11 +16,10 @@ from cloud_bridge.api.v1.asked import (
     after_reading,
     reading_place,
 )
+from cloud_bridge.api.v1.consent_shapes import ConsentList, ConsentShown
 from cloud_bridge.api.v1.door import Caller, Reads
 from cloud_bridge.api.v1.problem import ApiError, Kind
 from cloud_bridge.api.v1.shapes import (
-    ConsentList,
-    ConsentShown,
     EntryPage,
     EntryShown,
     PatientPage,

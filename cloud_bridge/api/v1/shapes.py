@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from cloud_bridge.access.audit import Entry
-from cloud_bridge.access.consent import DATA_OF, Consent
+from cloud_bridge.access.consent import DATA_OF
 from cloud_bridge.access.model import Action, DataType, Role
 from cloud_bridge.alerts import AlertState, Move, Outcome
 from cloud_bridge.rules.base import Queue, Reading, Severity, Standing
@@ -245,34 +245,6 @@ class PatientPage(Page):
     """Patients by name."""
 
     items: list[PatientShown]
-
-
-class ConsentShown(Shape):
-    """One consent. `to` is a role, or organization: and a name; `holds` says whether it does now."""
-
-    consent_id: AlertId
-    to: str
-    data: DataType
-    text_version: str
-    valid_from: Moment
-    valid_until: Moment | None
-    given_by: str
-    given_at: Moment
-    withdrawn_by: str | None
-    withdrawn_at: Moment | None
-    holds: bool
-
-    @classmethod
-    def of(cls, one: Consent, now: dt.datetime) -> Self:
-        """Return a consent as it is shown."""
-        names = [name for name in cls.model_fields if name != "holds"]
-        return cls(holds=one.holds(now), **{name: getattr(one, name) for name in names})
-
-
-class ConsentList(Shape):
-    """Every consent that a patient ever gave, oldest first."""
-
-    items: list[ConsentShown]
 
 
 class EntryShown(Shape):
