@@ -90,8 +90,10 @@ host = "127.0.0.1"
 port = {port}
 longest_pause_s = 0.5
 
+# Everybody here is made up, and the page goes with the demonstration: a link is enough.
 [page]
 port = {page}
+sign_in = "link"
 
 [fhir]
 base_url = "{fhir}"
