@@ -348,7 +348,12 @@ async def _run(module: str, *arguments: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:  # we are being ended
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise Unreachable(f"{module} {arguments[0]}: {err.decode().strip()}")
     return out.decode()
