@@ -1,7 +1,7 @@
 """The MQTT 5 client of both sides. Its network thread is ours, is watched, and only calls into the loop.
 
-Sessions are kept (clean_start=False), every reason code is looked at, and reconnection backs off with
-jitter, so that a thousand homes do not return in the same second.
+Sessions are kept (clean_start=False), every reason code is looked at, and what was refused or lost is tried
+again with a back-off and jitter, so that a thousand homes do not return in the same second.
 """
 
 import asyncio
@@ -51,6 +51,9 @@ class Letter:
     payload: bytes
 
 
+Filters = tuple[tuple[str, int], ...]
+"""What is subscribed to: each a filter of topics and its QoS."""
+
 Notice = Callable[[str, bytes, bool], None]
 """Takes topic and bytes of what may be missed, and whether the broker had it lying there (retained)."""
 
@@ -96,7 +99,9 @@ class MqttLine:
         """`will` is asked anew for each connection; `notices` are a filter of QoS 0, which no queue keeps."""
         self.up = False
         self._broker = broker
-        self._subscriptions = tuple(subscriptions)
+        self._filters: Filters = tuple((topic, 1) for topic in subscriptions)
+        if notices is not None:
+            self._filters += ((notices[0], 0),)
         self._receive_maximum = receive_maximum
         self._events = events
         self._log = log
@@ -105,6 +110,9 @@ class MqttLine:
         self._attempts = 0
         self._connections = 0
         self._said: str | None = None
+        self._asked: dict[int, Filters] = {}
+        self._refused: str | None = None
+        self._refusals = 0
         self._tickets: dict[int, int] = {}
         self._next_ticket = 0
         self._will, self._notices = will, notices
@@ -181,18 +189,15 @@ class MqttLine:
 
     def _pause(self) -> float:
         self._attempts += 1
-        longest = min(2.0 ** min(self._attempts - 1, 16) / 2, self._broker.longest_pause_s)
-        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
+        return _jittered(self._attempts, self._broker.longest_pause_s)
 
     def _on_connect(
-        self, client: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None
+        self, _c: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         if reason.is_failure:
             self._on_loop(self._down, f"the broker refused the connection: {reason}")
             return
         self._attempts = 0
-        notices = [] if self._notices is None else [(self._notices[0], 0)]
-        client.subscribe([*((topic, 1) for topic in self._subscriptions), *notices])
         self._on_loop(self._up, flags.session_present)
 
     def _on_disconnect(
@@ -201,11 +206,9 @@ class MqttLine:
         self._on_loop(self._down, str(reason))
 
     def _on_subscribe(
-        self, _c: Client, _data: object, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+        self, _c: Client, _data: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            self._on_loop(self._refused_subscription, refused[0])
+        self._on_loop(self._subscribed, mid, [str(one) if one.is_failure else None for one in reasons])
 
     def _on_publish(
         self, _c: Client, _data: object, mid: int, reason: ReasonCode, _p: Properties | None
@@ -233,6 +236,9 @@ class MqttLine:
         self.up, self._said = True, None
         self._connections += 1
         self._log.info("broker_connected")
+        self._asked.clear()
+        self._refusals = 0
+        self._subscribe(self._filters, self._connections)
         self._events.line_up(session_present=session_present)
 
     def _down(self, reason: str) -> None:
@@ -246,8 +252,32 @@ class MqttLine:
             self._answered_all.set()
             self._events.line_down()
 
-    def _refused_subscription(self, reason: str) -> None:
-        self._log.error("subscription_refused", reason=reason)
+    def _subscribe(self, filters: Filters, connection: int) -> None:
+        """Ask for messages. Of a connection that is gone, do nothing: the next one asks for all."""
+        if self._stopping.is_set() or not self.up or connection != self._connections:
+            return
+        _, mid = self._client.subscribe(list(filters))
+        if mid is not None:
+            self._asked[mid] = filters
+
+    def _subscribed(self, mid: int, refusals: list[str | None]) -> None:
+        """Look at the broker's answer; what it refused is asked again: its rules may be mended by then."""
+        answers = list(zip(self._asked.pop(mid, ()), refusals, strict=False))
+        refused = tuple(one for one, reason in answers if reason is not None)
+        self._say_refusal(next((reason for _, reason in answers if reason is not None), None))
+        if refused and self._loop is not None:
+            self._refusals += 1
+            pause = _jittered(self._refusals, self._broker.longest_pause_s)
+            self._loop.call_later(pause, self._subscribe, refused, self._connections)
+
+    def _say_refusal(self, reason: str | None) -> None:
+        if reason == self._refused:
+            return
+        self._refused = reason
+        if reason is None:
+            self._log.info("subscription_accepted_again")
+        else:
+            self._log.error("subscription_refused", reason=reason)
 
     def _answered(self, mid: int, refusal: str | None) -> None:
         ticket = self._tickets.pop(mid, None)
@@ -300,6 +330,12 @@ class MqttLine:
             raise Misconfigured(
                 f"The TLS files of the broker cannot be used ({error}): check [broker] in the configuration."
             ) from error
+
+
+def _jittered(attempt: int, longest_s: float) -> float:
+    """Return the seconds to wait after the first, second ... failure: up to half a second, then twice it."""
+    longest = min(2.0 ** min(attempt - 1, 16) / 2, longest_s)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
 
 
 def _text(path: Path | None) -> str | None:
