@@ -120,11 +120,16 @@ class MqttLine:
         self._client = self._make_client(client_id)
 
     async def run(self) -> None:
-        """Hold the line; a network thread that ends although it should not is started again."""
+        """Hold the line; a network thread that ends although it should not is started again.
+
+        When it is cancelled it gives the thread a moment to part with the broker: of a process that ends
+        before that, the broker says the last will, as of one that was lost.
+        """
         self._loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
         try:
             while True:
-                ended = asyncio.Event()
+                ended.clear()
                 thread = threading.Thread(target=self._network, args=(ended,), name="mqtt", daemon=True)
                 thread.start()
                 await ended.wait()
@@ -133,6 +138,7 @@ class MqttLine:
         finally:
             self._stopping.set()
             self._client.disconnect()
+            await _within(_GOODBYE_S, ended)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Hand over a message (QoS 1); return the ticket of its answer, None if it was not taken."""
@@ -150,9 +156,7 @@ class MqttLine:
         if self.publish(letter.topic, letter.payload, retain=True) is None:
             return
         self._answered_all.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_S):
-                await self._answered_all.wait()
+        await _within(_GOODBYE_S, self._answered_all)
 
     # --- the network thread ---
 
@@ -162,8 +166,7 @@ class MqttLine:
                 self._connect_and_stay()
                 self._stopping.wait(self._pause())
         finally:
-            if not self._stopping.is_set():
-                self._on_loop(ended.set)
+            self._on_loop(ended.set)
 
     def _connect_and_stay(self) -> None:
         if self._will is not None:
@@ -330,6 +333,13 @@ class MqttLine:
             raise Misconfigured(
                 f"The TLS files of the broker cannot be used ({error}): check [broker] in the configuration."
             ) from error
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for an event, and no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _jittered(attempt: int, longest_s: float) -> float:
