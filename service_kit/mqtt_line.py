@@ -5,10 +5,12 @@ again with a back-off and jitter, so that a thousand homes do not return in the 
 """
 
 import asyncio
+import os
 import random
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,8 +124,8 @@ class MqttLine:
     async def run(self) -> None:
         """Hold the line; a network thread that ends although it should not is started again.
 
-        When it is cancelled it gives the thread a moment to part with the broker: of a process that ends
-        before that, the broker says the last will, as of one that was lost.
+        When it is cancelled it parts with the broker first: of a process that ends before that, the broker
+        says the last will, as of one that was lost.
         """
         self._loop = asyncio.get_running_loop()
         ended = asyncio.Event()
@@ -137,8 +139,7 @@ class MqttLine:
                 await asyncio.sleep(1)
         finally:
             self._stopping.set()
-            self._client.disconnect()
-            await _within(_GOODBYE_S, ended)
+            await self._part(ended)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Hand over a message (QoS 1); return the ticket of its answer, None if it was not taken."""
@@ -156,7 +157,28 @@ class MqttLine:
         if self.publish(letter.topic, letter.payload, retain=True) is None:
             return
         self._answered_all.clear()
-        await _within(_GOODBYE_S, self._answered_all)
+        await _within(_GOODBYE_S, self._answered_all.wait())
+
+    async def _part(self, ended: asyncio.Event) -> None:
+        """Send DISCONNECT, and hold the connection until the broker has closed it.
+
+        Closed by us while messages of the broker are unread it would be reset, and a broker that writes then
+        never reads that we parted.
+        """
+        held = self._held()
+        self._client.disconnect()
+        await _within(_GOODBYE_S, ended.wait())
+        if held is not None:
+            await _within(_GOODBYE_S, _read_out(held))
+            held.close()
+
+    def _held(self) -> socket.socket | None:
+        """Return the connection as one more file, which the client does not close; None if there is none."""
+        try:
+            connection = self._client.socket()
+            return None if connection is None else socket.socket(fileno=os.dup(connection.fileno()))
+        except OSError:  # the network thread closed it in between
+            return None
 
     # --- the network thread ---
 
@@ -335,11 +357,19 @@ class MqttLine:
             ) from error
 
 
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, and no longer than that."""
+async def _within(seconds: float, what: Awaitable[object]) -> None:
+    """Wait for something, and no longer than that."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await event.wait()
+            await what
+
+
+async def _read_out(connection: socket.socket) -> None:
+    """Read until the other side has closed."""
+    connection.settimeout(0)
+    with suppress(OSError):
+        while await asyncio.get_running_loop().sock_recv(connection, 4096):
+            continue
 
 
 def _jittered(attempt: int, longest_s: float) -> float:

@@ -74,13 +74,17 @@ person = "p-1"
 SLOW_THREAD = """
 import time
 from service_kit.mqtt_line import MqttLine
-answered = MqttLine._on_publish
+answered, parting = MqttLine._on_publish, MqttLine.say_goodbye
+MqttLine.slow_s = 0
 def slow(self, *arguments):
     answered(self, *arguments)
-    time.sleep(0.5)
-MqttLine._on_publish = slow
+    time.sleep(self.slow_s)
+def goodbye(self, letter):
+    self.slow_s = 0.5
+    return parting(self, letter)
+MqttLine._on_publish, MqttLine.say_goodbye = slow, goodbye
 """
-"""Goes before the agent's own code: its network thread gets no turn for a while."""
+"""Goes before the agent's own code: when its goodbye is answered, its network thread gets no turn."""
 
 
 @dataclass
@@ -243,8 +247,7 @@ async def test_the_hospital_hears_goodbye_last_though_the_network_thread_had_no_
 ) -> None:
     """As on a loaded machine, just when the broker has answered: the process could end before the thread."""
     async with street(tmp_path, before=SLOW_THREAD) as one:
-        await eventually(lambda: bool(one.hospital.statuses))
-        await asyncio.sleep(1)  # the thread has its turn again
+        await eventually(lambda: any(isinstance(item, Redating) for item in one.hospital.items()))
         await one.agent.stop()
         assert one.agent.returncode == 0
         log = tmp_path / "broker" / "broker.log"

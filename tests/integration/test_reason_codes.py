@@ -17,7 +17,7 @@ from tests.doubles.edge_hospital import eventually
 from virtual_home.servers import ROOT, broker
 
 CONNACK = bytes.fromhex("2003000000")
-SUBSCRIBE, NOT_AUTHORIZED = 8, 0x87
+SUBSCRIBE, DISCONNECT, NOT_AUTHORIZED = 8, 14, 0x87
 RECEIPT = "kiteline/1/ward/gw-1/receipt"
 RULES = next(
     (
@@ -152,7 +152,8 @@ async def grudging(refusals: int) -> AsyncIterator[tuple[int, list[list[str]]]]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(CONNACK)
         with suppress(asyncio.IncompleteReadError):
-            while True:
+            kind = 0
+            while kind != DISCONNECT:
                 kind, body = await packet(reader)
                 if kind == SUBSCRIBE:
                     filters = _filters(body)
