@@ -42,6 +42,10 @@ from wire_format.keys import BridgeKeys, SealKey
 from wire_format.topics import Channel, subscription
 
 WORKS_WITHIN_S: Final = 60.0
+OPEN_PAGE: Final = (
+    'page.sign_in is "link": whoever enters sees every patient, no policy is asked and no read is on record. '
+    "Take the line out, and add accounts with `cloud-bridge account add`, before a real patient is enrolled."
+)
 
 
 def utc_now() -> dt.datetime:
@@ -92,6 +96,8 @@ class Bridge:
         """Run until cancelled."""
         notifier = Notifier.from_environment()
         self.log.info("bridge_started")
+        if self.config.page_is_open:
+            self.log.warning("page_without_accounts", reason=OPEN_PAGE)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for work in self._work():

@@ -82,7 +82,7 @@ def enrol(
 
 @app.command()
 def link(config: ConfigPath = configuration.DEFAULT_PATH) -> None:
-    """Print a link that opens the inbox page once, on this machine."""
+    """Print a link that opens the inbox page once, on this machine: for a first look."""
     loaded = configuration.load(config)
     if loaded.page is None:
         raise Misconfigured(f"{config}: the bridge serves no page: write [page] with a port.")

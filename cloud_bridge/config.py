@@ -26,19 +26,19 @@ class KeyPaths(Section):
 
 
 class PageSection(Section):
-    """The inbox page, on loopback only. Who comes in: by a link all see all; by accounts policies decide.
+    """The inbox page, on loopback only. People have accounts, and policies decide what each sees.
 
-    With `oidc` the hospital's own provider says who somebody is.
+    With `oidc` the hospital's own provider says who somebody is. By a "link" all see all: for a first look.
     """
 
     port: int = Field(ge=0, le=65535)
-    sign_in: Literal["link", "accounts"] = "link"
+    sign_in: Literal["accounts", "link"] = "accounts"
     oidc: OidcSection | None = None
 
     @model_validator(mode="after")
     def _accounts(self) -> Self:
         if self.oidc is not None and self.sign_in != "accounts":
-            raise ValueError('with page.oidc people have accounts: write sign_in = "accounts"')
+            raise ValueError('with page.oidc people have accounts: leave sign_in = "link" out')
         if self.oidc is not None and self.port == 0:
             raise ValueError(
                 "with page.oidc the port is part of an address that the provider knows: choose one"
@@ -107,6 +107,13 @@ class Config(Destinations):
         if self.mllp is not None and self.discharge is None:
             raise ValueError("[mllp] takes discharges: write [discharge] too")
         return self
+
+    @property
+    def page_is_open(self) -> bool:
+        """Whether by a link all see patients who may be real: what is sent is not marked as test data."""
+        sent = [one.test_data for one in (self.fhir, self.hl7v2) if one is not None]
+        made_up = bool(sent) and all(sent)
+        return self.page is not None and self.page.sign_in == "link" and not made_up
 
     @property
     def duty(self) -> Duty:

@@ -17,6 +17,9 @@ from wire_format.keys import (
     load_keys,
 )
 
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd shows to each unit what it was handed; nobody else makes folders there."""
+
 _Private = TypeVar("_Private", GatewayKeys, BridgeKeys, PublisherKeys)
 _Public = TypeVar("_Public", GatewayPublic, BridgePublic, PublisherPublic)
 _Any = TypeVar("_Any", GatewayKeys, GatewayPublic, BridgeKeys, BridgePublic, PublisherKeys, PublisherPublic)
@@ -36,12 +39,14 @@ def read_private(path: Path, kind: type[_Private]) -> _Private:
 
 
 def _is_credential(path: Path) -> bool:
-    """Tell whether systemd handed a file to this service alone (systemd.exec(5), LoadCredential=).
+    """Tell whether systemd handed a file to one service alone (systemd.exec(5), LoadCredential=).
 
-    It does so by an access control list, which shows as a permission of the group.
+    It does so by an access control list, which shows as a permission of the group, or makes the service its
+    owner. Of others only root can read it: an administrator's command beside the service.
     """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return folder is not None and path.parent == Path(folder)
+    own = folder is not None and path.parent == Path(folder)
+    return own or path.resolve().parent.parent == CREDENTIALS
 
 
 def read_public(path: Path, kind: type[_Public]) -> _Public:

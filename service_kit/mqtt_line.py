@@ -1,14 +1,16 @@
 """The MQTT 5 client of both sides. Its network thread is ours, is watched, and only calls into the loop.
 
-Sessions are kept (clean_start=False), every reason code is looked at, and reconnection backs off with
-jitter, so that a thousand homes do not return in the same second.
+Sessions are kept (clean_start=False), every reason code is looked at, and what was refused or lost is tried
+again with a back-off and jitter, so that a thousand homes do not return in the same second.
 """
 
 import asyncio
+import os
 import random
+import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +52,9 @@ class Letter:
     topic: str
     payload: bytes
 
+
+Filters = tuple[tuple[str, int], ...]
+"""What is subscribed to: each a filter of topics and its QoS."""
 
 Notice = Callable[[str, bytes, bool], None]
 """Takes topic and bytes of what may be missed, and whether the broker had it lying there (retained)."""
@@ -96,7 +101,9 @@ class MqttLine:
         """`will` is asked anew for each connection; `notices` are a filter of QoS 0, which no queue keeps."""
         self.up = False
         self._broker = broker
-        self._subscriptions = tuple(subscriptions)
+        self._filters: Filters = tuple((topic, 1) for topic in subscriptions)
+        if notices is not None:
+            self._filters += ((notices[0], 0),)
         self._receive_maximum = receive_maximum
         self._events = events
         self._log = log
@@ -105,6 +112,9 @@ class MqttLine:
         self._attempts = 0
         self._connections = 0
         self._said: str | None = None
+        self._asked: dict[int, Filters] = {}
+        self._refused: str | None = None
+        self._refusals = 0
         self._tickets: dict[int, int] = {}
         self._next_ticket = 0
         self._will, self._notices = will, notices
@@ -112,11 +122,16 @@ class MqttLine:
         self._client = self._make_client(client_id)
 
     async def run(self) -> None:
-        """Hold the line; a network thread that ends although it should not is started again."""
+        """Hold the line; a network thread that ends although it should not is started again.
+
+        When it is cancelled it parts with the broker first: of a process that ends before that, the broker
+        says the last will, as of one that was lost.
+        """
         self._loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
         try:
             while True:
-                ended = asyncio.Event()
+                ended.clear()
                 thread = threading.Thread(target=self._network, args=(ended,), name="mqtt", daemon=True)
                 thread.start()
                 await ended.wait()
@@ -124,7 +139,7 @@ class MqttLine:
                 await asyncio.sleep(1)
         finally:
             self._stopping.set()
-            self._client.disconnect()
+            await self._part(ended)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Hand over a message (QoS 1); return the ticket of its answer, None if it was not taken."""
@@ -142,9 +157,28 @@ class MqttLine:
         if self.publish(letter.topic, letter.payload, retain=True) is None:
             return
         self._answered_all.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_S):
-                await self._answered_all.wait()
+        await _within(_GOODBYE_S, self._answered_all.wait())
+
+    async def _part(self, ended: asyncio.Event) -> None:
+        """Send DISCONNECT, and hold the connection until the broker has closed it.
+
+        Closed by us while messages of the broker are unread it would be reset, and a broker that writes then
+        never reads that we parted.
+        """
+        held = self._held()
+        self._client.disconnect()
+        await _within(_GOODBYE_S, ended.wait())
+        if held is not None:
+            await _within(_GOODBYE_S, _read_out(held))
+            held.close()
+
+    def _held(self) -> socket.socket | None:
+        """Return the connection as one more file, which the client does not close; None if there is none."""
+        try:
+            connection = self._client.socket()
+            return None if connection is None else socket.socket(fileno=os.dup(connection.fileno()))
+        except OSError:  # the network thread closed it in between
+            return None
 
     # --- the network thread ---
 
@@ -154,8 +188,7 @@ class MqttLine:
                 self._connect_and_stay()
                 self._stopping.wait(self._pause())
         finally:
-            if not self._stopping.is_set():
-                self._on_loop(ended.set)
+            self._on_loop(ended.set)
 
     def _connect_and_stay(self) -> None:
         if self._will is not None:
@@ -181,18 +214,15 @@ class MqttLine:
 
     def _pause(self) -> float:
         self._attempts += 1
-        longest = min(2.0 ** min(self._attempts - 1, 16) / 2, self._broker.longest_pause_s)
-        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
+        return _jittered(self._attempts, self._broker.longest_pause_s)
 
     def _on_connect(
-        self, client: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None
+        self, _c: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         if reason.is_failure:
             self._on_loop(self._down, f"the broker refused the connection: {reason}")
             return
         self._attempts = 0
-        notices = [] if self._notices is None else [(self._notices[0], 0)]
-        client.subscribe([*((topic, 1) for topic in self._subscriptions), *notices])
         self._on_loop(self._up, flags.session_present)
 
     def _on_disconnect(
@@ -201,11 +231,9 @@ class MqttLine:
         self._on_loop(self._down, str(reason))
 
     def _on_subscribe(
-        self, _c: Client, _data: object, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+        self, _c: Client, _data: object, mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            self._on_loop(self._refused_subscription, refused[0])
+        self._on_loop(self._subscribed, mid, [str(one) if one.is_failure else None for one in reasons])
 
     def _on_publish(
         self, _c: Client, _data: object, mid: int, reason: ReasonCode, _p: Properties | None
@@ -233,6 +261,9 @@ class MqttLine:
         self.up, self._said = True, None
         self._connections += 1
         self._log.info("broker_connected")
+        self._asked.clear()
+        self._refusals = 0
+        self._subscribe(self._filters, self._connections)
         self._events.line_up(session_present=session_present)
 
     def _down(self, reason: str) -> None:
@@ -246,8 +277,32 @@ class MqttLine:
             self._answered_all.set()
             self._events.line_down()
 
-    def _refused_subscription(self, reason: str) -> None:
-        self._log.error("subscription_refused", reason=reason)
+    def _subscribe(self, filters: Filters, connection: int) -> None:
+        """Ask for messages. Of a connection that is gone, do nothing: the next one asks for all."""
+        if self._stopping.is_set() or not self.up or connection != self._connections:
+            return
+        _, mid = self._client.subscribe(list(filters))
+        if mid is not None:
+            self._asked[mid] = filters
+
+    def _subscribed(self, mid: int, refusals: list[str | None]) -> None:
+        """Look at the broker's answer; what it refused is asked again: its rules may be mended by then."""
+        answers = list(zip(self._asked.pop(mid, ()), refusals, strict=False))
+        refused = tuple(one for one, reason in answers if reason is not None)
+        self._say_refusal(next((reason for _, reason in answers if reason is not None), None))
+        if refused and self._loop is not None:
+            self._refusals += 1
+            pause = _jittered(self._refusals, self._broker.longest_pause_s)
+            self._loop.call_later(pause, self._subscribe, refused, self._connections)
+
+    def _say_refusal(self, reason: str | None) -> None:
+        if reason == self._refused:
+            return
+        self._refused = reason
+        if reason is None:
+            self._log.info("subscription_accepted_again")
+        else:
+            self._log.error("subscription_refused", reason=reason)
 
     def _answered(self, mid: int, refusal: str | None) -> None:
         ticket = self._tickets.pop(mid, None)
@@ -300,6 +355,27 @@ class MqttLine:
             raise Misconfigured(
                 f"The TLS files of the broker cannot be used ({error}): check [broker] in the configuration."
             ) from error
+
+
+async def _within(seconds: float, what: Awaitable[object]) -> None:
+    """Wait for something, and no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await what
+
+
+async def _read_out(connection: socket.socket) -> None:
+    """Read until the other side has closed."""
+    connection.settimeout(0)
+    with suppress(OSError):
+        while await asyncio.get_running_loop().sock_recv(connection, 4096):
+            continue
+
+
+def _jittered(attempt: int, longest_s: float) -> float:
+    """Return the seconds to wait after the first, second ... failure: up to half a second, then twice it."""
+    longest = min(2.0 ** min(attempt - 1, 16) / 2, longest_s)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - jitter, no secret
 
 
 def _text(path: Path | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from service_kit.signals import until_signalled
 from virtual_home.scenario import load_scenario
 from wire_format.errors import KitelineError
 
@@ -48,11 +49,10 @@ def demo(
     """Watch one reading travel from a device to the nurse, and the answer back."""
     from virtual_home.demo import run_demo  # noqa: PLC0415 - starts a whole street
 
-    try:
-        figures = asyncio.run(run_demo(load_scenario(scenario), once=once, language=language, folder=folder))
-    except KeyboardInterrupt:
-        return
-    typer.echo(json.dumps(figures))
+    showing = run_demo(load_scenario(scenario), once=once, language=language, folder=folder)
+    figures = asyncio.run(until_signalled(showing))
+    if figures is not None:
+        typer.echo(json.dumps(figures))
 
 
 @app.command()
@@ -68,7 +68,10 @@ def storm(
     plan = storming.plan()
     chosen = plan if cases is None else plan[:: max(1, len(plan) // cases)]
     place = folder or Path(tempfile.mkdtemp(prefix="kiteline-"))
-    outcome = asyncio.run(storming.run_storm(Lab(place, storming.scenario(seed)), chosen))
+    lab = Lab(place, storming.scenario(seed))
+    outcome = asyncio.run(until_signalled(storming.run_storm(lab, chosen)))
+    if outcome is None:
+        sys.exit(f"It was ended before it was through. Logs and files are kept in {place}.")
     if folder is None:
         shutil.rmtree(place)
     typer.echo(json.dumps(outcome.report()))

@@ -90,8 +90,10 @@ host = "127.0.0.1"
 port = {port}
 longest_pause_s = 0.5
 
+# Everybody here is made up, and the page goes with the demonstration: a link is enough.
 [page]
 port = {page}
+sign_in = "link"
 
 [fhir]
 base_url = "{fhir}"
@@ -346,7 +348,12 @@ async def _run(module: str, *arguments: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:  # we are being ended
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise Unreachable(f"{module} {arguments[0]}: {err.decode().strip()}")
     return out.decode()

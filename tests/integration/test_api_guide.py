@@ -35,7 +35,6 @@ host = "127.0.0.1"
 port = 1883
 [page]
 port = 8600
-sign_in = "accounts"
 """
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -70,6 +71,20 @@ model = "GL-1"
 serial = "GL-0001"
 person = "p-1"
 """
+SLOW_THREAD = """
+import time
+from service_kit.mqtt_line import MqttLine
+answered, parting = MqttLine._on_publish, MqttLine.say_goodbye
+MqttLine.slow_s = 0
+def slow(self, *arguments):
+    answered(self, *arguments)
+    time.sleep(self.slow_s)
+def goodbye(self, letter):
+    self.slow_s = 0.5
+    return parting(self, letter)
+MqttLine._on_publish, MqttLine.say_goodbye = slow, goodbye
+"""
+"""Goes before the agent's own code: when its goodbye is answered, its network thread gets no turn."""
 
 
 @dataclass
@@ -110,6 +125,7 @@ async def street(
     keeps: bool = True,
     bluez: bool = False,
     scenario: str | None = None,
+    before: str = "",
     enabled: tuple[str, ...] = (),
 ) -> AsyncIterator[Street]:
     server, port = broker(folder / "broker")
@@ -133,7 +149,7 @@ async def street(
     )
     agent = program(
         "agent",
-        "import sys; from edge_agent.cli import main; "
+        f"{before}import sys; from edge_agent.cli import main; "
         f"sys.argv = ['edge-agent', 'run', '--config', {str(folder / 'agent.toml')!r}]; main()",
         folder,
     )
@@ -224,6 +240,24 @@ async def test_it_ends_cleanly_and_says_goodbye(tmp_path: Path) -> None:
         presences = [decode_status(status).presence for status in one.hospital.statuses]
         assert presences == [Presence.ONLINE, Presence.OFFLINE]
         assert [line["event"] for line in one.log()][-1] == "agent_ended"
+
+
+async def test_the_hospital_hears_goodbye_last_though_the_network_thread_had_no_turn(
+    tmp_path: Path,
+) -> None:
+    """As on a loaded machine, just when the broker has answered: the process could end before the thread."""
+    async with street(tmp_path, before=SLOW_THREAD) as one:
+        await eventually(lambda: any(isinstance(item, Redating) for item in one.hospital.items()))
+        await one.agent.stop()
+        assert one.agent.returncode == 0
+        log = tmp_path / "broker" / "broker.log"
+        await eventually(
+            lambda: re.search(rf"Client kiteline-{SITE}-{GATEWAY} ", log.read_text()) is not None
+        )
+        await eventually(lambda: len(one.hospital.statuses) >= 2)
+        presences = [decode_status(status).presence for status in one.hospital.statuses]
+        assert presences == [Presence.ONLINE, Presence.OFFLINE]
+        assert f"Client kiteline-{SITE}-{GATEWAY} disconnected." in log.read_text()
 
 
 async def test_nothing_readable_lies_on_the_card(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.doubles.edge_readings import bridge_keys
 from tests.unit.test_bridge_config import GOOD, written
 from wire_format.errors import Misconfigured, Unreachable
 
-ACCOUNTS = '[page]\nport = {taken}\nsign_in = "accounts"\n'
 PAGE = "[page]\nport = {taken}\n"
+LINK = PAGE + 'sign_in = "link"\n'
 MLLP = """[mllp]
 port = {taken}
 [discharge]
@@ -27,11 +27,11 @@ staff_system = "https://hospital.example/id/staff"
     ("sections", "expected"),
     [
         (PAGE, ["page.port: {taken} is taken"]),
-        (ACCOUNTS, ["page.port: {taken} is taken"]),
+        (LINK, ["page.port: {taken} is taken"]),
         (MLLP, ["mllp.port: 127.0.0.1:{taken} cannot be listened on"]),
         (PAGE + MLLP, ["page.port", "mllp.port"]),
     ],
-    ids=["page", "page with interface", "mllp", "both"],
+    ids=["page with interface", "page by a link", "mllp", "both"],
 )
 def test_a_taken_port_is_said_in_a_line(tmp_path: Path, sections: str, expected: list[str]) -> None:
     write_private(tmp_path / "bridge.key", bridge_keys())

@@ -52,10 +52,10 @@ def test_the_guides_other_destinations_load(tmp_path: Path) -> None:
     assert load_bridge(tmp_path / "clinic").consent_needed == {
         "webhook:clinic": "organization:community-clinic"
     }
-    (tmp_path / "accounts").write_text(whole.replace("[page]\nport = 8600\n", added["accounts"]))
-    page = load_bridge(tmp_path / "accounts").page
-    assert page is not None
-    assert page.sign_in == "accounts"
+    (tmp_path / "cloud-bridge").write_text(whole)
+    (tmp_path / "link").write_text(whole.replace("[page]\nport = 8600\n", added["link"]))
+    pages = [load_bridge(tmp_path / name).page for name in ("cloud-bridge", "link")]
+    assert [page and page.sign_in for page in pages] == ["accounts", "link"]
     (tmp_path / "consent").write_text(whole + added["consent"])
     assert load_bridge(tmp_path / "consent").consent is not None
     (tmp_path / "smart").write_text(whole[: whole.index("[fhir]")] + added["smart"])

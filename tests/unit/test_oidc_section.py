@@ -56,7 +56,7 @@ def test_what_is_not_said_is_the_strict_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (('"accounts"', '"link"'), 'write sign_in = "accounts"'),
+        (('"accounts"', '"link"'), 'leave sign_in = "link" out'),
         (("8600", "0"), "choose one"),
         (("https://sso.hospital", "http://sso.hospital"), "https://"),
         (("https://sso.hospital", "http://127.0.0.1.hospital"), "https://"),
