@@ -108,8 +108,9 @@ async def test_every_role_at_every_route(tmp_path: Path, *, team: bool, consent:
         alert, unknown = alert_of(one, "patient-1"), alert_of(one, HOME)
         for role in Role:
             await one.sign_in(role.value)
+            csrf = await one.csrf()
             for (method, path), action in ASKED.items():
-                form = {"csrf": await one.csrf(), **FORMS.get(path, {})}
+                form = {"csrf": csrf, **FORMS.get(path, {})}
                 where = path.replace("{alert_id}", str(alert))
                 data = (
                     DataType.ALERTS
