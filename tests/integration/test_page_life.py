@@ -269,6 +269,7 @@ async def test_each_step_is_on_record_with_its_name(tmp_path: Path) -> None:
             await one.move(alert, step, outcome="called", name="somebody else")
         await one.move(home, "begin")
         said = [e.reason for e, _ in one.desk.store.access.entries() if e.reason]
-        assert said == [*(f"{s} {alert}" for s in ("acknowledge", "begin", "resolve")), f"begin {home}"]
+        steps = [f"{step} {alert}" for step in ("acknowledge", "begin", "resolve")]
+        assert said == ["password and code", *steps, f"begin {home}"]
         (done,) = one.desk.store.alerts.resolved(one.desk.now)
         assert (done.moved_by, done.acknowledged_by) == ("n1", "n1")

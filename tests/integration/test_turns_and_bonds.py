@@ -44,8 +44,8 @@ async def test_a_short_advertiser_is_read_while_others_are_being_read(tmp_path: 
     everything = scenario(
         entry(1, "slow", "cuff", closes_after_s=60.0),
         entry(2, "keeper", "glucose_meter"),
-        entry(3, "short", "scale", advertises_s=1.5),
-        entry(4, "short too", "thermometer", advertises_s=1.5),
+        entry(3, "short", "scale", advertises_s=6.0),
+        entry(4, "short too", "thermometer", advertises_s=6.0),
     )
     async with street(tmp_path, everything, change=patient, patience=Visits(rest_s=0.1)) as one:
         await one.devices.measure("slow", {})
@@ -64,7 +64,7 @@ async def test_with_all_links_taken_by_devices_that_advertise_all_day_one_is_kep
     everything = scenario(
         entry(1, "a", "cuff", closes_after_s=0.0),
         entry(2, "b", "cuff", closes_after_s=0.0),
-        entry(3, "short", "scale", advertises_s=1.5),
+        entry(3, "short", "scale", advertises_s=6.0),
     )
     async with street(tmp_path, everything, patience=Visits(rest_s=0, links=2)) as one:
         for key in ("a", "b"):
