@@ -1,10 +1,13 @@
-"""What integration tests share: the two engines that the record is kept on."""
+"""What integration tests share: the two engines that the record is kept on, a hospital's provider."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from cloud_bridge.api.hospital_sign_in import BACK
 from tests.doubles.databases import Databases
+from tests.doubles.oidc_provider import OidcProvider, running
+from tests.doubles.page_visitor import HOST
 from tests.doubles.postgres import Postgres, postgres
 
 
@@ -25,3 +28,16 @@ def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Databases, "of", staticmethod(server.of))
     yield "postgresql"
     server.take_back()
+
+
+@pytest.fixture(scope="module")
+def oidc_server() -> Iterator[OidcProvider]:
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def hospital(oidc_server: OidcProvider) -> OidcProvider:
+    """The provider that runs, as if nothing had been told to it before."""
+    oidc_server.__init__(oidc_server.host, oidc_server.port, f"http://{HOST}{BACK}")  # type: ignore[misc]  # begun anew
+    return oidc_server

@@ -1,6 +1,5 @@
 """Back-channel logout: the hospital's provider ends what it began, and nobody else does."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,18 @@ from structlog.testing import capture_logs
 from cloud_bridge.access.model import Role
 from cloud_bridge.access.oidc import Local
 from cloud_bridge.access.oidc_logout import EVENT, LONGEST
-from cloud_bridge.api.hospital_sign_in import BACK, LOGOUT
+from cloud_bridge.api.hospital_sign_in import LOGOUT
 from tests.doubles.oidc_browser import OTHER, STALE, Browser, browser
-from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, running
+from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider
 from tests.doubles.page_visitor import HOST
 
 JTI = iter(range(10**6))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[OidcProvider]:
-    with running() as one:
-        yield one
-
-
 @pytest.fixture
-def hospital(server: OidcProvider) -> OidcProvider:
-    server.__init__(server.host, server.port, f"http://{HOST}{BACK}")  # type: ignore[misc]  # begun anew
-    server.said = {"sid": "s-1"}
-    return server
+def hospital(hospital: OidcProvider) -> OidcProvider:
+    hospital.said = {"sid": "s-1"}
+    return hospital
 
 
 def claims_of(one: Browser, **changes: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,24 +25,10 @@ from service_kit.key_files import write_private
 from service_kit.log import silent
 from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.oidc_browser import DECLINED, DOWN, INACTIVE, OURS, STALE, UNKNOWN, UNTRUSTED, browser
-from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, public_pem, running
+from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, public_pem
 from tests.doubles.page_visitor import HOST, visitor
 from tests.unit.test_bridge_config import GOOD, written
 from virtual_home.processes import accepts, free_port
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OidcProvider]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def hospital(server: OidcProvider) -> OidcProvider:
-    """The provider that runs, as if nothing had been told to it before."""
-    server.__init__(server.host, server.port, f"http://{HOST}{BACK}")  # type: ignore[misc]  # begun anew
-    return server
-
 
 # --- the way in ---
 

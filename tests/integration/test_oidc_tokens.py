@@ -1,6 +1,6 @@
 """What a provider answers, and when it is believed: tokens, keys, descriptions, exchanges."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -10,24 +10,9 @@ import pytest
 from fastapi import Response
 
 from cloud_bridge.access.provider import MOST_BYTES, Secret
-from cloud_bridge.api.hospital_sign_in import BACK, START
+from cloud_bridge.api.hospital_sign_in import START
 from tests.doubles.oidc_browser import DOWN, OTHER, STALE, UNREGISTERED, UNTRUSTED, WEAK, browser
-from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, public_jwk, running
-from tests.doubles.page_visitor import HOST
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OidcProvider]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def hospital(server: OidcProvider) -> OidcProvider:
-    """The provider that runs, as if nothing had been told to it before."""
-    server.__init__(server.host, server.port, f"http://{HOST}{BACK}")  # type: ignore[misc]  # begun anew
-    return server
-
+from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, public_jwk
 
 # --- tokens ---
 

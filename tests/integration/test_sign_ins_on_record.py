@@ -1,9 +1,6 @@
 """Who signed in, who did not, when and by which way, in the chained record; and no secret word in it."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from cloud_bridge.access.model import Action, Role
 from cloud_bridge.access.oidc import Local
@@ -11,7 +8,7 @@ from cloud_bridge.api.hospital_sign_in import BACK
 from cloud_bridge.api.tries import TRIES
 from tests.doubles.api_caller import calling
 from tests.doubles.oidc_browser import INACTIVE, STALE, UNKNOWN, WEAK, browser
-from tests.doubles.oidc_provider import OidcProvider, running
+from tests.doubles.oidc_provider import OidcProvider
 from tests.doubles.page_visitor import HOST, PASSWORD, Visitor, credentials, visitor
 
 LOCAL, HOSPITAL = "password and code", "the hospital's provider"
@@ -22,18 +19,6 @@ Said = tuple[str, str, bool, str]
 def said(one: Visitor) -> list[Said]:
     entries = one.desk.store.access.entries(action=Action.SIGN_IN)
     return [(e.account, e.role, e.allowed, e.reason) for e, _ in entries]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OidcProvider]:
-    with running() as one:
-        yield one
-
-
-@pytest.fixture
-def hospital(server: OidcProvider) -> OidcProvider:
-    server.__init__(server.host, server.port, f"http://{HOST}{BACK}")  # type: ignore[misc]  # begun anew
-    return server
 
 
 async def test_each_sign_in_and_each_failure_is_an_entry(tmp_path: Path) -> None:
