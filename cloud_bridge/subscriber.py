@@ -108,9 +108,8 @@ class Subscriber:
 
     def line_down(self) -> None:
         """Answer those who wait: the broker did not say that it has their message."""
-        for answer in self._answers.values():
-            answer.set_result(False)
-        self._answers.clear()
+        for ticket in tuple(self._answers):
+            self._settle(ticket, taken=False)
 
     def message(self, topic: str, payload: bytes, acknowledge: Acknowledge) -> None:
         """Queue what a home sent for the inbox."""
@@ -119,10 +118,14 @@ class Subscriber:
 
     def answered(self, ticket: int, refusal: str | None) -> None:
         """Pass the broker's answer on; a refusal is said once."""
-        answer = self._answers.pop(ticket, None)
-        if answer is not None:
-            answer.set_result(refusal is None)
+        self._settle(ticket, taken=refusal is None)
         if refusal != self._refusal:
             self._refusal = refusal
             if refusal is not None:
                 self.log.error("broker_refuses_messages", reason=refusal)
+
+    def _settle(self, ticket: int, *, taken: bool) -> None:
+        """Tell whoever waits for this; a task that was told to end does not wait any more."""
+        answer = self._answers.pop(ticket, None)
+        if answer is not None and not answer.done():
+            answer.set_result(taken)

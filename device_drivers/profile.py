@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -361,8 +361,12 @@ class DeviceProfile(_Part):
         return tuple(long_uuid(name) for name in self.records.characteristics)
 
 
+@lru_cache(maxsize=512)
 def parse_profile(name: str, content: bytes) -> DeviceProfile:
-    """Return the profile of a file's bytes; raise `Misconfigured` naming the key that is wrong."""
+    """Return the profile of a file's bytes; raise `Misconfigured` naming the key that is wrong.
+
+    Profiles do not change, and a bundle is looked at many times before it is in use: what is known is kept.
+    """
     try:
         keys = tomllib.loads(content.decode())
         digest = hashlib.sha256(content).hexdigest()

@@ -1,7 +1,10 @@
-"""For all tests: where coverage is counted, and that made-up examples are given the time they take."""
+"""For all tests: where coverage is counted, whom TLS trusts, and the time that made-up examples are given."""
 
+import os
+import tempfile
 from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -11,6 +14,23 @@ settings.register_profile(
     "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("unhurried")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let TLS know one of the world's authorities, here and in every process that is started.
+
+    All traffic is to loopback, where none of them vouches for anybody; and to read them all, each of
+    thousands of HTTP clients takes longer than its test does.
+    """
+    if hasattr(config, "workerinput"):
+        return  # its environment is that of the process that started it
+    end = "-----END CERTIFICATE-----\n"
+    first, *_ = Path(certifi.where()).read_text().partition(end)
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    one = Path(folder.name) / "authority.pem"
+    one.write_text(first + end)
+    os.environ["SSL_CERT_FILE"] = str(one)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -79,6 +80,14 @@ class Page:
     door: Door | None = None
 
 
+@cache
+def _templates() -> Environment:
+    """Return what makes the pages; a page is compiled when it is first shown."""
+    return Environment(
+        loader=PackageLoader("cloud_bridge.console"), autoescape=True, undefined=StrictUndefined
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
     """Somebody who is in, for one request."""
@@ -96,9 +105,6 @@ class Room:
         self.sessions = Sessions(page.redeem, page.clock)
         self._guard = (
             None if page.accounts is None else Guard(Engine(page.policies), page.accounts, page.clock)
-        )
-        self._templates = Environment(
-            loader=PackageLoader("cloud_bridge.console"), autoescape=True, undefined=StrictUndefined
         )
 
     async def guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -200,15 +206,19 @@ class Room:
         """Answer with a page; what it offers depends on who sees it."""
         words = self.words(request)
         role = None if visit is None or visit.account is None else words.say(ROLES[visit.account.role])
-        text = self._templates.get_template(template).render(
-            say=words.say,
-            words=words,
-            languages=LANGUAGES,
-            here=_here(request),
-            visit=visit,
-            role=role,
-            places=() if visit is None else _places(visit),
-            **values,
+        text = (
+            _templates()
+            .get_template(template)
+            .render(
+                say=words.say,
+                words=words,
+                languages=LANGUAGES,
+                here=_here(request),
+                visit=visit,
+                role=role,
+                places=() if visit is None else _places(visit),
+                **values,
+            )
         )
         answer = HTMLResponse(text, status_code=status)
         asked = request.query_params.get("lang")

@@ -131,7 +131,9 @@ def line(what: str, count: int, found: Counter[str], times: list[float], against
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not PYTHON.exists(), reason="bench: .venv-bench is not set up: `make bench` does it")
+@pytest.mark.skipif(
+    not PYTHON.exists(), reason="SKIPPED PART: .venv-bench is not set up: `make bench` does it"
+)
 def test_beside_others() -> None:
     chosen = packets()
     report = theirs(chosen, ROUNDS)

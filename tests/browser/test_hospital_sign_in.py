@@ -21,10 +21,9 @@ from cloud_bridge.access.provider import Provider, Secret
 from cloud_bridge.api.hospital_sign_in import BACK
 from cloud_bridge.api.room import Door
 from tests.browser.test_inbox_page import Open, _legible
-from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.chromium import PHONE, WIDE
 from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, running
-from tests.doubles.page_visitor import fill
+from tests.doubles.page_visitor import filled_desk
 from tests.doubles.served_page import served
 from virtual_home.processes import free_port
 
@@ -47,8 +46,7 @@ def door(tmp_path: Path, hospital: OidcProvider, browser: webdriver.Chrome) -> I
 
 @contextmanager
 def _served(folder: Path, hospital: OidcProvider, browser: webdriver.Chrome) -> Iterator[Open]:
-    desk, port = BridgeDesk(folder), free_port()
-    fill(desk)
+    desk, port = filled_desk(folder), free_port()
     desk.store.access.add_account(Account("n1", Role.NURSE, "1"), no_password(), desk.now)
     for data in (DataType.ALERTS, DataType.BLOOD_PRESSURE):
         desk.store.access.give_consent("patient-1", "nurse", data, text_version="1", by="p1", now=desk.now)

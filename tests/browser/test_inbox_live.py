@@ -12,7 +12,6 @@ from selenium.webdriver.common.keys import Keys
 from cloud_bridge.alerts import Act, Actor, Move
 from tests.browser.test_inbox_page import Open, _legible, _sign_in
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.bridge_home import SealingHome
 from tests.doubles.chromium import PHONE
 from tests.doubles.page_visitor import fill_a_day
 from tests.doubles.served_page import served, staff
@@ -22,7 +21,7 @@ from tests.doubles.served_page import served, staff
 def inbox(tmp_path: Path, browser: webdriver.Chrome) -> Iterator[Open]:
     """A nurse in front of the inbox; the desk is the store, in which others work too."""
     desk = BridgeDesk(tmp_path)
-    fill_a_day(desk, SealingHome())
+    fill_a_day(desk)
     with _signed_in(desk, browser) as one:
         one.until_said("Patient 1")
         yield one
@@ -89,7 +88,7 @@ def test_where_nobody_waits_new_items_appear_by_themselves(tmp_path: Path, brows
     desk = BridgeDesk(tmp_path)
     with _signed_in(desk, browser) as one:
         one.until_said("Nobody waits")
-        fill_a_day(desk, SealingHome())
+        fill_a_day(desk)
         one.until_said("Patient 1")
         assert one.browser.current_url.endswith("/?renews=1")  # which keeps no session alive
 

@@ -20,7 +20,7 @@ from cloud_bridge.page_links import PageLinks
 from tests.doubles.alarm_storm import alarming, enrolled
 from tests.doubles.bridge_desk import BridgeDesk
 from tests.doubles.chromium import CHROMIUM, DRIVER, PHONE, WIDE
-from tests.doubles.page_visitor import PASSWORD, credentials, fill
+from tests.doubles.page_visitor import PASSWORD, credentials, filled_desk
 from tests.doubles.served_page import served
 
 if CHROMIUM is None or DRIVER is None:
@@ -109,8 +109,7 @@ def door(tmp_path: Path, browser: webdriver.Chrome) -> Iterator[Open]:
 
 @contextmanager
 def _opened(tmp_path: Path, links: PageLinks, browser: webdriver.Chrome, *, accounts: bool) -> Iterator[Open]:
-    desk, told = BridgeDesk(tmp_path), list[bool]()
-    fill(desk)
+    desk, told = filled_desk(tmp_path), list[bool]()
     by_link = None if accounts else links
     with closing(desk), served(desk, links=by_link, acknowledged=lambda: told.append(True)) as address:
         yield Open(browser, desk, address, told)

@@ -117,7 +117,7 @@ def consent_all(visitor: Visitor, people: int) -> None:
 @asynccontextmanager
 async def storm(folder: Path, people: int, longest_s: float) -> AsyncIterator[Storm]:
     """Let everybody's reading lie in the inbox, then take, judge and deliver it all, beside each other."""
-    visitor = Visitor(folder, filled=False, accounts=True)
+    visitor = Visitor(folder, filled=None, accounts=True)
     one = Storm(people, visitor)
     server, base = fhir_server(folder)
     await server.start()

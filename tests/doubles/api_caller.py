@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 
 from cloud_bridge.access.model import DataType, Role
-from tests.doubles.bridge_home import SealingHome
 from tests.doubles.page_visitor import PER_MINUTE, Visitor, fill_a_day, token, visitor
 
 API = "/api/v1"
@@ -59,8 +58,7 @@ def calling(one: Visitor, name: str, role: Role, organization: str = "1", *patie
 @asynccontextmanager
 async def caller(folder: Path, *consented: DataType, per_minute: int = PER_MINUTE) -> AsyncIterator[Caller]:
     """A nurse's program before a filled inbox; both patients agreed to some kinds of data (none: to all)."""
-    async with visitor(folder, filled=False, accounts=True, per_minute=per_minute) as one:
-        fill_a_day(one.desk, SealingHome())
+    async with visitor(folder, filled=fill_a_day, accounts=True, per_minute=per_minute) as one:
         for patient in ("patient-1", "patient-2"):
             one.consent("nurse", *(consented or tuple(DataType)), patient=patient)
         yield calling(one, NURSE, Role.NURSE)

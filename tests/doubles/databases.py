@@ -13,20 +13,34 @@ Address = Callable[[Path], str]
 
 def sqlite(folder: Path) -> str:
     """A file with the current schema when it is first asked for: to migrate takes longer than many tests."""
-    file = folder / "bridge.sqlite"
-    if not file.exists():
-        file.touch(0o600)
-        file.write_bytes(_migrated())
-    return f"sqlite:///{file}"
+    if not _file(folder).exists():
+        begin(folder, _migrated())
+    return f"sqlite:///{_file(folder)}"
+
+
+def begin(folder: Path, content: bytes) -> None:
+    """Let the database of a folder begin with what `written` gave."""
+    file = _file(folder)
+    file.touch(0o600, exist_ok=False)
+    file.write_bytes(content)
+
+
+def written(work: Callable[[Path], None]) -> bytes:
+    """The database of a folder where `work` is done, to begin others with."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        work(folder)
+        assert list(folder.iterdir()) == [_file(folder)], "it is all in the file"
+        return _file(folder).read_bytes()
 
 
 @cache
 def _migrated() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "bridge.sqlite"
-        open_engine(f"sqlite:///{file}").dispose()
-        assert [one.name for one in Path(folder).iterdir()] == [file.name], "it is all in the file"
-        return file.read_bytes()
+    return written(lambda folder: open_engine(f"sqlite:///{_file(folder)}").dispose())
+
+
+def _file(folder: Path) -> Path:
+    return folder / "bridge.sqlite"
 
 
 class Databases:

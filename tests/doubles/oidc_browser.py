@@ -18,7 +18,7 @@ from cloud_bridge.api.hospital_sign_in import BACK, START
 from cloud_bridge.api.room import Door
 from cloud_bridge.api.session import COOKIE
 from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider
-from tests.doubles.page_visitor import HOST, Visitor, visitor
+from tests.doubles.page_visitor import HOST, Filling, Visitor, visitor
 
 UNTRUSTED = "cannot be trusted"
 STALE = "begun elsewhere, took too long, or was used before"
@@ -89,7 +89,7 @@ async def browser(
     *,
     proof: Proof = Secret(SECRET),  # noqa: B008 - a value
     local: Local = Local.ADMINISTRATORS,
-    filled: bool = False,
+    filled: Filling | None = None,
     timeout_s: float = 5,
     **changes: Any,
 ) -> AsyncIterator[Browser]:

@@ -219,7 +219,7 @@ async def test_a_store_that_cannot_be_reached_decides_nothing(tmp_path: Path) ->
 
 
 async def test_what_nobody_knew_whose_it_was_is_not_quoted_once_somebody_is_known(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         desk, home = one.desk, SealingHome()
         m = blood_pressure("192", "124")
         desk.receive(home, home.seal([m]))

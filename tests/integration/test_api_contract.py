@@ -15,7 +15,6 @@ import httpx
 
 from cloud_bridge.api.v1.document import document
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.bridge_home import SealingHome
 from tests.doubles.page_visitor import fill_a_day, fill_other_programmes, token
 from tests.doubles.served_page import served, staff
 
@@ -42,7 +41,7 @@ headers = {{ Authorization = "Bearer {patient}" }}
 
 def test_made_up_requests_are_answered_as_described(tmp_path: Path) -> None:
     desk = BridgeDesk(tmp_path)
-    fill_a_day(desk, SealingHome())
+    fill_a_day(desk)
     fill_other_programmes(desk)
     staff(desk)
     for one in desk.store.deliveries.claim_deliveries(desk.now, 4):

@@ -20,8 +20,7 @@ from cloud_bridge.api.v1.events import AT_ONCE, CAUGHT_UP, SETTLES, settled
 from cloud_bridge.api.v1.streams import MOST_EACH, Streams
 from cloud_bridge.store.listings import Change
 from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.bridge_home import SealingHome
-from tests.doubles.page_visitor import PASSWORD, enter_as, fill_a_day, token
+from tests.doubles.page_visitor import PASSWORD, enter_as, fill_a_day, filled_desk, token
 from tests.doubles.served_page import served, staff
 
 SOON = 10.0
@@ -75,8 +74,7 @@ async def listening(
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[BridgeDesk]:
-    desk = BridgeDesk(tmp_path)
-    fill_a_day(desk, SealingHome())
+    desk = filled_desk(tmp_path, fill_a_day)
     staff(desk)
     yield desk
     desk.close()

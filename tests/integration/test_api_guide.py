@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from service_kit.key_files import write_private
-from tests.doubles.bridge_desk import BridgeDesk
-from tests.doubles.bridge_home import SealingHome
 from tests.doubles.edge_readings import bridge_keys
-from tests.doubles.page_visitor import fill_a_day
+from tests.doubles.page_visitor import fill_a_day, filled_desk
 from tests.doubles.served_page import served
 
 if shutil.which("curl") is None:
@@ -41,8 +39,7 @@ port = 8600
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[tuple[Path, Mapping[str, str], str]]:
     """A folder to work in, an environment with `cloud-bridge`, and where the bridge is served."""
-    desk = BridgeDesk(tmp_path)
-    fill_a_day(desk, SealingHome())
+    desk = filled_desk(tmp_path, fill_a_day)
     desk.now = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)  # what commands state holds by then
     write_private(tmp_path / "bridge.key", bridge_keys())
     (tmp_path / "cloud-bridge.toml").write_text(CONFIG.format(state=tmp_path))

@@ -139,7 +139,7 @@ def _other(quantity: Quantity, term: Term, unit: Unit, value: str) -> Measuremen
 @pytest.mark.parametrize("near", [False, True], ids=["stranger", "team-or-own"])
 async def test_each_role_is_answered_as_the_matrix_says(tmp_path: Path, *, near: bool, consent: bool) -> None:
     """What is asked of the site depends on the role alone: it is asked once."""
-    async with visitor(tmp_path, filled=False, accounts=True, per_minute=UNBOUNDED) as one:
+    async with visitor(tmp_path, filled=None, accounts=True, per_minute=UNBOUNDED) as one:
         alerts, said = fill(one.desk), Counter[bool]()
         for role in Role:
             own, team = near and role in OF_PATIENTS, near and role not in OF_PATIENTS
@@ -284,7 +284,7 @@ async def test_a_policy_that_fails_makes_every_answer_no(
         '\n@id("everybody") permit (principal, action, resource);'
         "\nforbid (principal, action, resource) when { 9223372036854775807 + context.reasonLength > 0 };"
     )
-    async with visitor(tmp_path, filled=False, accounts=True, policies=broken) as one:
+    async with visitor(tmp_path, filled=None, accounts=True, policies=broken) as one:
         alert = fill(one.desk).patient
         one.consent("nurse", *DataType)
         asks = calling(one, "n1", Role.NURSE)

@@ -258,7 +258,7 @@ async def test_it_is_a_queue_of_people(tmp_path: Path) -> None:
 async def test_it_shows_every_programme_what_came_late_and_what_was_refused(
     tmp_path: Path, language: str
 ) -> None:
-    async with visitor(tmp_path, filled=False) as one:
+    async with visitor(tmp_path, filled=None) as one:
         fill_other_programmes(one.desk)
         page = (await one.enter(language)).text
         said = {
@@ -287,7 +287,7 @@ async def test_it_shows_every_programme_what_came_late_and_what_was_refused(
 
 
 async def test_an_empty_inbox_says_so(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False) as one:
+    async with visitor(tmp_path, filled=None) as one:
         await one.enter()
         assert "Nobody waits." in await one.inbox()
 

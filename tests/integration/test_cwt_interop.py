@@ -36,7 +36,9 @@ print(json.dumps({"payload": plain.hex()}))
 """
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="cwt: its environment .venv-cwt is not set up")
+@pytest.mark.skipif(
+    not PYTHON.exists(), reason="SKIPPED PART: .venv-cwt, the second implementation of COSE, is not set up"
+)
 def test_cwt_verifies_and_opens() -> None:
     gateway, bridge = GatewayKeys.generate(), BridgeKeys.generate(Kem.X25519)
     header = EnvelopeHeader("gw-1", UUID(int=1), 1, dt.datetime(2026, 11, 24, tzinfo=dt.UTC), FIRST_PREVIOUS)

@@ -10,7 +10,7 @@ from tests.doubles.page_visitor import visitor
 async def test_an_overdue_visit_of_somebody_without_a_home_is_an_item_in_both_languages(
     tmp_path: Path,
 ) -> None:
-    async with visitor(tmp_path, filled=False) as one:
+    async with visitor(tmp_path, filled=None) as one:
         one.desk.store.discharges.take(plan(), DEFAULTS, "hl7v2:HIS|HOSP", one.desk.now)
         one.desk.wake()
         one.later(hours=73)
@@ -27,7 +27,7 @@ async def test_an_overdue_visit_of_somebody_without_a_home_is_an_item_in_both_la
 
 
 async def test_the_auditor_reads_what_a_plan_changed(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.desk.store.discharges.take(plan(), DEFAULTS, "hl7v2:HIS|HOSP", one.desk.now)
         one.hire("auditor-1", Role.AUDITOR)
         await one.sign_in("auditor-1")

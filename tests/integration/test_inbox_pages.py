@@ -27,7 +27,7 @@ def alarm(one: Visitor, first: int, last: int) -> None:
 @asynccontextmanager
 async def ward(folder: Path) -> AsyncIterator[Visitor]:
     """A nurse before ten people who wait, of whom she may see all but the last two; five are on a page."""
-    async with visitor(folder, filled=False, accounts=True, people=SIZE) as one:
+    async with visitor(folder, filled=None, accounts=True, people=SIZE) as one:
         alarm(one, 0, PEOPLE - 1)
         consent_all(one, PEOPLE - 3)
         one.hire("n1", Role.NURSE)

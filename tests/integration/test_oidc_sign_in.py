@@ -26,7 +26,7 @@ from service_kit.log import silent
 from tests.doubles.edge_readings import bridge_keys
 from tests.doubles.oidc_browser import DECLINED, DOWN, INACTIVE, OURS, STALE, UNKNOWN, UNTRUSTED, browser
 from tests.doubles.oidc_provider import CLIENT, SECRET, OidcProvider, public_pem
-from tests.doubles.page_visitor import HOST, visitor
+from tests.doubles.page_visitor import HOST, fill, visitor
 from tests.unit.test_bridge_config import GOOD, written
 from virtual_home.processes import accepts, free_port
 
@@ -34,7 +34,7 @@ from virtual_home.processes import accepts, free_port
 
 
 async def test_a_nurse_comes_in_by_the_hospitals_account(tmp_path: Path, hospital: OidcProvider) -> None:
-    async with browser(tmp_path, hospital, filled=True) as one:
+    async with browser(tmp_path, hospital, filled=fill) as one:
         one.page.consent("nurse", *DataType)
         door = await one.at_the_page.get("/sign-in")
         assert "Sign in with the hospital&#39;s account" in door.text
@@ -340,7 +340,7 @@ async def eventually_async(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_without_a_provider_there_is_no_such_way(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         for path in (START, BACK):
             assert (await one.http.get(path)).status_code == 404
         assert "hospital" not in (await one.http.get("/sign-in")).text

@@ -198,7 +198,7 @@ async def test_a_stale_page_does_not_answer_for_the_next_role(tmp_path: Path) ->
 
 
 async def test_a_second_reading_does_not_make_a_page_stale(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False) as one:
+    async with visitor(tmp_path, filled=None) as one:
         home = SealingHome()
         one.desk.receive(home, home.seal(told(blood_pressure("192", "124"))))
         await one.enter()
@@ -226,7 +226,7 @@ async def test_a_second_reading_does_not_make_a_page_stale(tmp_path: Path) -> No
 async def test_the_page_says_when_nobody_is_on_duty(tmp_path: Path, hour: int, says: str | None) -> None:
     day = (dt.time(8), dt.time(17))
     duty = Duty(hours=(day,) * 7, emergency="120")
-    async with visitor(tmp_path, filled=False, duty=duty, zone=dt.UTC) as one:
+    async with visitor(tmp_path, filled=None, duty=duty, zone=dt.UTC) as one:
         one.desk.now = one.desk.now.replace(hour=hour)
         page = (await one.enter()).text
         assert ('id="off-duty"' in page) is (says is not None)

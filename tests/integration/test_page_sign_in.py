@@ -53,7 +53,7 @@ async def test_a_nurse_signs_in_and_out(tmp_path: Path) -> None:
 async def test_whatever_is_wrong_the_answer_is_one(
     tmp_path: Path, name: str, changes: dict[str, str]
 ) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         one.hire("off", Role.NURSE)
         one.desk.store.access.set_active("off", active=False)
@@ -68,7 +68,7 @@ async def test_whatever_is_wrong_the_answer_is_one(
 
 
 async def test_a_code_opens_once(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         assert (await one.sign_in("n1")).status_code == 200
         assert (await one.sign_in("n1")).status_code == 403
@@ -77,7 +77,7 @@ async def test_a_code_opens_once(tmp_path: Path) -> None:
 
 
 async def test_a_form_of_another_page_signs_nobody_in(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         forged = await one.sign_in("n1", csrf="forged")
         assert (forged.status_code, "too old" in forged.text) == (403, True)
@@ -93,7 +93,7 @@ async def test_a_form_of_another_page_signs_nobody_in(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_answer_takes_its_time_for_known_and_unknown_names(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True, wrong_takes_s=0.4) as one:
+    async with visitor(tmp_path, filled=None, accounts=True, wrong_takes_s=0.4) as one:
         one.hire("n1", Role.NURSE)
         loop = asyncio.get_running_loop()
         for name in ("n1", "nobody"):
@@ -106,7 +106,7 @@ async def test_no_word_of_a_sign_in_is_logged_or_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         await one.sign_in("n1", code="000000")
         await one.sign_in("n1")
@@ -119,7 +119,7 @@ async def test_no_word_of_a_sign_in_is_logged_or_kept(
 
 
 async def test_new_credentials_end_what_was_signed_in_before(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         await one.sign_in("n1")
         assert (await one.http.get("/")).url.path == "/"
@@ -128,7 +128,7 @@ async def test_new_credentials_end_what_was_signed_in_before(tmp_path: Path) -> 
 
 
 async def test_guessing_is_bounded_by_address(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         for number in range(TRIES):
             assert (await one.sign_in(f"guess-{number}", code="1")).status_code == 403
@@ -152,13 +152,13 @@ async def test_links_open_nothing_here_and_stay_unused(tmp_path: Path) -> None:
 
 
 async def test_without_accounts_there_is_nothing_to_sign_in_to(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False) as one:
+    async with visitor(tmp_path, filled=None) as one:
         for path in ("/sign-in", "/audit", "/mine"):
             assert (await one.http.get(path)).status_code == 404
 
 
 async def test_a_session_ends_when_idle_and_after_a_shift(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         await one.sign_in("n1")
         for _ in range(2):

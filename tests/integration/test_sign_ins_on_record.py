@@ -22,7 +22,7 @@ def said(one: Visitor) -> list[Said]:
 
 
 async def test_each_sign_in_and_each_failure_is_an_entry(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         one.hire("off", Role.NURSE)
         one.desk.store.access.set_active("off", active=False)
@@ -52,21 +52,21 @@ async def test_each_sign_in_and_each_failure_is_an_entry(tmp_path: Path) -> None
 
 
 async def test_guesses_write_no_more_than_may_be_made(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         for number in range(TRIES + 5):
             await one.sign_in(f"guess-{number}", code="1")
         assert len(said(one)) == TRIES
 
 
 async def test_a_policy_that_says_no_keeps_out_who_has_the_right_words(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True, policies="") as one:
+    async with visitor(tmp_path, filled=None, accounts=True, policies="") as one:
         one.hire("n1", Role.NURSE)
         assert (await one.sign_in("n1")).status_code == 403
         assert said(one) == [("n1", "nurse", False, LOCAL)]
 
 
 async def test_the_auditor_sees_them_and_the_patient_has_nothing_to_do_with_them(tmp_path: Path) -> None:
-    async with visitor(tmp_path, filled=False, accounts=True) as one:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("p1", Role.PATIENT, "home", "patient-1")
         one.hire("a1", Role.AUDITOR)
         await one.sign_in("p1", code="000000")
