@@ -1,6 +1,7 @@
 # Two commands do all of the set-up: `make demo` and `make test`.
 
-PYTHON ?= python3
+# Debian's own Python before another one on PATH: it is what homes and hospitals run, and so what is to be judged.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, venv, ensurepip; print(sys.executable if sys.version_info >= (3, 11) else "python3")' 2>/dev/null || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .cache/stamps

@@ -79,6 +79,8 @@ def fhir_server(folder: Path, port: int | None = None) -> tuple[Program, str]:
     settings.write_text("simulator:\n  enabled: false\n")
 
     async def ready() -> bool:
+        if not await accepts(port):
+            return False
         try:
             async with httpx.AsyncClient(timeout=2) as client:
                 return (await client.get(f"{base}/metadata")).is_success

@@ -44,8 +44,9 @@ def change(folder: Path, block: str) -> None:
 def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = shlex.split(command)
     assert program == ".venv/bin/python"
-    # The copy's own packages, not those of the repository that the interpreter was set up for.
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    # The copy's own packages, not those of the repository that the interpreter was set up for; each command
+    # finds what the one before has compiled.
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": ""}
     return subprocess.run(
         [sys.executable, *arguments, *(["-p", "no:cacheprovider"] if "pytest" in arguments else [])],
         cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240,

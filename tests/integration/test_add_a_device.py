@@ -46,8 +46,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(tree: Path, command: str) -> subprocess.CompletedProcess[str]:
-    # The copy's own code, not that of the tree which the environment is of.
-    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    # The copy's own code, not that of the tree which the environment is of; compiled once for all commands.
+    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": ""}
     argv = [*command.split(), *(["-p", "no:cacheprovider"] if " -m pytest " in command else [])]
     return subprocess.run(argv, cwd=tree, env=env, check=False, capture_output=True, text=True, timeout=100)
 
