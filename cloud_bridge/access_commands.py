@@ -3,6 +3,7 @@
 import datetime as dt
 import getpass
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,14 @@ def _password(file: Path | None) -> str:
     return first
 
 
+def _typed_by() -> str:
+    """Return who typed the command, as the operating system knows them: behind `sudo`, who is before it."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"  # whom the machine has no name for
+
+
 @accounts.command()
 def add(  # noqa: PLR0913, PLR0917 - a command has its options
     name: Name,
@@ -86,7 +95,7 @@ def add(  # noqa: PLR0913, PLR0917 - a command has its options
     credentials = no_password() if no_local else new_credentials(_password(password_file))
     account = Account(name, role, organization, patients=frozenset(patient or ()))
     with _access(config) as (access, now):
-        access.add_account(account, credentials, now)
+        access.add_account(account, credentials, now, _typed_by())
     typer.echo(
         json.dumps({"account": name, "authenticator": None if no_local else provisioning(name, credentials)})
     )
@@ -100,23 +109,23 @@ def reset(
     from cloud_bridge.access.passwords import new_credentials, provisioning  # noqa: PLC0415 - as above
 
     credentials = new_credentials(_password(password_file))
-    with _access(config) as (access, _):
-        access.set_credentials(name, credentials)
+    with _access(config) as (access, now):
+        access.set_credentials(name, credentials, now, _typed_by())
     typer.echo(json.dumps({"account": name, "authenticator": provisioning(name, credentials)}))
 
 
 @accounts.command()
 def disable(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Let an account do nothing from now on, also where it is signed in."""
-    with _access(config) as (access, _):
-        access.set_active(name, active=False)
+    with _access(config) as (access, now):
+        access.set_active(name, active=False, now=now, by=_typed_by())
 
 
 @accounts.command()
 def enable(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Let an account in again."""
-    with _access(config) as (access, _):
-        access.set_active(name, active=True)
+    with _access(config) as (access, now):
+        access.set_active(name, active=True, now=now, by=_typed_by())
 
 
 @accounts.command()
@@ -139,8 +148,8 @@ def bind(
 @accounts.command()
 def unbind(name: Name, config: ConfigPath = configuration.DEFAULT_PATH) -> None:
     """Forget which subjects an account is, and end what is signed in."""
-    with _access(config) as (access, _):
-        count = access.unbind(name)
+    with _access(config) as (access, now):
+        count = access.unbind(name, now, _typed_by())
     typer.echo(json.dumps({"unbound": count}))
 
 
@@ -174,7 +183,7 @@ def token(
 
     with _store(config) as (store, now):
         text, made = issue(name, store.access.stamp(name), days, now)
-        store.tokens.add(made, text)
+        store.tokens.add(made, text, _typed_by())
     until = made.expires_at.isoformat()
     typer.echo(json.dumps({"account": name, "id": made.token_id, "until": until, "token": text}))
 
@@ -208,7 +217,7 @@ def revoke_token(
 ) -> None:
     """Let a token open nothing from now on."""
     with _store(config) as (store, now):
-        store.tokens.revoke(token_id, now)
+        store.tokens.revoke(token_id, now, _typed_by())
 
 
 @consents.command()

@@ -25,6 +25,9 @@ SOURCE: Final = "source"
 NOBODY: Final = "nobody"
 """What stands there where somebody tried to sign in under a name that is no account's."""
 
+COMMAND_LINE: Final = ("command-line",)
+"""What let it happen in place of a policy: whoever may run commands on the bridge's machine may do this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -93,6 +96,24 @@ def refusal(number: int, before: bytes, at: dt.datetime, account: Account | None
         data=None,
         allowed=False,
         policies=(),
+        reason=reason,
+        before=before,
+    )
+
+
+def managed(number: int, before: bytes, at: dt.datetime, whose: tuple[str, str], reason: str) -> Entry:
+    """Return the entry of what a command did to an account; `whose`: its name and role."""
+    account, role = whose
+    return Entry(
+        number=number,
+        at=at,
+        account=account,
+        role=role,
+        action=Action.MANAGE_ACCOUNTS,
+        patient=None,
+        data=None,
+        allowed=True,
+        policies=COMMAND_LINE,
         reason=reason,
         before=before,
     )

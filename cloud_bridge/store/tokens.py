@@ -3,19 +3,16 @@
 import datetime as dt
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, or_, select, update
+from sqlalchemy import Engine, or_, select, update
 
-from cloud_bridge.access.audit import Entry
-from cloud_bridge.access.model import Action
 from cloud_bridge.access.tokens import Token, digest
 from cloud_bridge.store import access_schema
-from cloud_bridge.store.audit_chain import append
+from cloud_bridge.store.accounts import SOMEBODY, note
 from cloud_bridge.store.engine import reading
 from wire_format.errors import Rejected
 
 USED_EXACT_TO: Final = dt.timedelta(hours=1)
 """Not each request is worth a write."""
-_COMMAND_LINE: Final = ("command-line",)
 
 
 class SqlTokens:
@@ -24,7 +21,7 @@ class SqlTokens:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, token: Token, text: str) -> None:
+    def add(self, token: Token, text: str, by: str = SOMEBODY) -> None:
         """Keep a new token; raises `Rejected` if there is no such account."""
         values = {
             "id": token.token_id,
@@ -36,11 +33,10 @@ class SqlTokens:
         }
         said = f"token {token.token_id} made, until {token.expires_at:%Y-%m-%d %H:%M} UTC"
         with self._engine.begin() as connection:
-            role = _role(connection, token.account)
+            note(connection, token.account, said, by, token.created_at)
             connection.execute(access_schema.api_token.insert().values(**values))
-            _note(connection, token.account, role, said, token.created_at)
 
-    def revoke(self, token_id: str, now: dt.datetime) -> None:
+    def revoke(self, token_id: str, now: dt.datetime, by: str = SOMEBODY) -> None:
         """Let a token open nothing from now on; raises `Rejected` if there is none, or it is revoked."""
         table = access_schema.api_token
         mine = (table.c.id == token_id) & table.c.revoked_at.is_(None)
@@ -49,7 +45,7 @@ class SqlTokens:
             if row is None:
                 raise Rejected(f"There is no token {token_id}: `cloud-bridge account tokens` lists them.")
             connection.execute(update(table).where(mine).values(revoked_at=now))
-            _note(connection, row.account, _role(connection, row.account), f"token {token_id} revoked", now)
+            note(connection, row.account, f"token {token_id} revoked", by, now)
 
     def tokens(self, account: str | None = None) -> list[Token]:
         """Return the tokens of an account, or all, the newest first."""
@@ -75,35 +71,6 @@ class SqlTokens:
         stale = or_(table.c.used_at.is_(None), table.c.used_at <= now - USED_EXACT_TO)
         with self._engine.begin() as connection:
             connection.execute(update(table).where(table.c.id == token.token_id, stale).values(used_at=now))
-
-
-def _role(connection: Connection, account: str) -> str:
-    table = access_schema.account
-    role: str | None = connection.execute(
-        select(table.c.role).where(table.c.name == account)
-    ).scalar_one_or_none()
-    if role is None:
-        raise Rejected(f"There is no account {account}: `cloud-bridge account list` shows them.")
-    return role
-
-
-def _note(connection: Connection, account: str, role: str, said: str, at: dt.datetime) -> None:
-    def made(number: int, before: bytes) -> Entry:
-        return Entry(
-            number,
-            at,
-            account,
-            role,
-            Action.MANAGE_ACCOUNTS,
-            None,
-            None,
-            allowed=True,
-            policies=_COMMAND_LINE,
-            reason=said,
-            before=before,
-        )
-
-    append(connection, made)
 
 
 def _token(row: Any) -> Token:  # noqa: ANN401 - a row

@@ -94,6 +94,6 @@ def test_where_nobody_waits_new_items_appear_by_themselves(tmp_path: Path, brows
 
 
 def test_whoever_is_signed_out_leaves_the_page(inbox: Open) -> None:
-    inbox.desk.store.access.set_active("n1", active=False)
+    inbox.desk.store.access.set_active("n1", active=False, now=inbox.desk.now)
     inbox.until_at("/sign-in")
     assert "Patient 1" not in inbox.text()

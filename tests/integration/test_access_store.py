@@ -15,7 +15,6 @@ import structlog
 from sqlalchemy import text
 from structlog.typing import EventDict
 
-from cloud_bridge.access.audit import BEGINNING
 from cloud_bridge.access.engine import Engine
 from cloud_bridge.access.guard import SAME_READ, Guard
 from cloud_bridge.access.model import Account, Action, DataType, Role
@@ -60,14 +59,14 @@ def test_an_account_opens_with_both_words_once(desk: BridgeDesk) -> None:
     assert access.sign_in("nobody", PASSWORD, code, desk.now) is None
     assert access.sign_in("1", PASSWORD, code, desk.now) == NURSE
     assert access.sign_in("1", PASSWORD, code, desk.now) is None
-    access.set_active("1", active=False)
+    access.set_active("1", active=False, now=desk.now)
     later = desk.now + dt.timedelta(minutes=1)
     assert access.sign_in("1", PASSWORD, pyotp.TOTP(credentials.secret).at(later), later) is None
     with pytest.raises(Rejected, match="already"):
         access.add_account(NURSE, credentials, desk.now)
     for call in (
-        lambda: access.set_active("x", active=True),
-        lambda: access.set_credentials("x", credentials),
+        lambda: access.set_active("x", active=True, now=desk.now),
+        lambda: access.set_credentials("x", credentials, desk.now),
     ):
         with pytest.raises(Rejected, match="no account x"):
             call()
@@ -159,17 +158,18 @@ def test_every_decision_is_on_record_and_an_edit_is_found(desk: BridgeDesk) -> N
     assert one.allows("1", Action.READ, "patient-1", DataType.ALERTS)
     said = [(e.action, e.patient, e.allowed) for e, _ in access.entries()]
     assert said == [
+        (Action.MANAGE_ACCOUNTS, None, True),
         (Action.READ, "patient-1", True),
         (Action.MANAGE_ACCOUNTS, None, False),
         (Action.BREAK_GLASS, "patient-2", True),
         (Action.READ, "patient-1", True),
     ]
-    assert [e.number for e, _ in access.entries("patient-1")] == [1, 4]
+    assert [e.number for e, _ in access.entries("patient-1")] == [2, 5]
     *_, (_, head) = access.entries()
     assert access.broken_at(head) is None
     with desk.store.engine.begin() as connection:
-        connection.execute(text("UPDATE audit SET allowed = true WHERE number = 2"))
-    assert access.broken_at() == 2
+        connection.execute(text("UPDATE audit SET allowed = true WHERE number = 3"))
+    assert access.broken_at() == 3
     with desk.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM audit WHERE number > 1"))
     assert access.broken_at() is None
@@ -178,13 +178,14 @@ def test_every_decision_is_on_record_and_an_edit_is_found(desk: BridgeDesk) -> N
 
 def test_two_writers_make_one_chain(desk: BridgeDesk) -> None:
     desk.store.access.add_account(NURSE, new_credentials(PASSWORD), desk.now)
+    made = len(list(desk.store.access.entries()))
     threads = [threading.Thread(target=lambda: guard(desk).allows("1", Action.READ_AUDIT)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert desk.store.access.broken_at() is None
-    assert len(list(desk.store.access.entries())) == 8
+    assert len(list(desk.store.access.entries())) == made + 8
 
 
 async def test_the_head_of_the_record_is_said_in_the_log(desk: BridgeDesk) -> None:
@@ -209,14 +210,14 @@ async def test_the_head_of_the_record_is_said_in_the_log(desk: BridgeDesk) -> No
     saying = asyncio.create_task(say_heads(head, log, 0.01))
     await eventually(lambda: len(said) >= 3)
     assert guard(desk).allows("1", Action.RETRY_DELIVERY)
-    await eventually(lambda: said[-1].get("count") == 1)
+    await eventually(lambda: said[-1].get("count") == 2)
     saying.cancel()
     await asyncio.wait([saying])
     await asyncio.get_running_loop().shutdown_default_executor()  # it may still ask, in another thread
-    ((_, digest),) = desk.store.access.entries()
-    assert said[0] == {"event": "audit_head", "count": 0, "digest": BEGINNING.hex()}
+    (_, made), (_, digest) = desk.store.access.entries()
+    assert said[0] == {"event": "audit_head", "count": 1, "digest": made.hex()}
     assert said[1] == {"event": "audit_head_unknown", "error": "Unreachable"}
-    assert said[-1] == {"event": "audit_head", "count": 1, "digest": digest.hex()}
+    assert said[-1] == {"event": "audit_head", "count": 2, "digest": digest.hex()}
 
 
 def command(folder: Path, *words: str) -> tuple[int, str, str]:
@@ -231,7 +232,8 @@ def unattended(folder: Path, *words: str) -> int:
 
 
 @pytest.mark.parametrize("each_engine", ["sqlite"], indirect=True)
-def test_from_the_command_line(tmp_path: Path) -> None:
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "anna")
     write_private(tmp_path / "bridge.key", bridge_keys())
     (tmp_path / "bridge.toml").write_text(
         f'site = "ward"\nstate = "{tmp_path}/state"\n[keys]\nbridge = "{tmp_path}/bridge.key"\n'
@@ -256,6 +258,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         }
     ]
     assert command(tmp_path, "account", "disable", "n1")[0] == 0
+    assert command(tmp_path, "account", "reset", "n1", "--password-file", str(tmp_path / "password"))[0] == 0
     status, _, said = command(tmp_path, "account", "enable", "n2")
     assert status == 1
     assert "no account n2" in said
@@ -276,4 +279,9 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         file.write('[page]\nport = 0\nsign_in = "accounts"\n')
     status, _, said = command(tmp_path, "link")
     assert (status, "links open nothing" in said) == (2, True)
-    assert command(tmp_path, "audit", "show")[1] == ""
+    managed = [json.loads(line) for line in command(tmp_path, "audit", "show")[1].splitlines()]
+    assert [(one["action"], one["account"], one["reason"]) for one in managed] == [
+        ("manage_accounts", "n1", "added as nurse of ward-1, by anna"),
+        ("manage_accounts", "n1", "switched off, by anna"),
+        ("manage_accounts", "n1", "new password and second factor, by anna"),
+    ]

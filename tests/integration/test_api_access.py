@@ -90,9 +90,9 @@ async def test_a_token_opens_until_it_is_revoked_or_expires_or_the_account_is_of
         (kept,) = tokens.tokens()
         assert kept.used_at == now
         assert asks.token not in str(asks.one.desk.everything())  # nothing but its hash is kept
-        access.set_active(NURSE, active=False)
+        access.set_active(NURSE, active=False, now=asks.one.desk.now)
         assert (await asks.get("/me")).status_code == 401
-        access.set_active(NURSE, active=True)
+        access.set_active(NURSE, active=True, now=asks.one.desk.now)
         assert (await asks.get("/me")).status_code == 200
         asks.one.later(days=30)
         assert (await asks.get("/me")).status_code == 401
@@ -104,8 +104,11 @@ async def test_a_token_opens_until_it_is_revoked_or_expires_or_the_account_is_of
             tokens.revoke(kept.token_id, now)
         said = [e.reason for e, _ in access.entries(action=Action.MANAGE_ACCOUNTS)]
         assert said == [
-            f"token {kept.token_id} made, until 2026-12-24 08:30 UTC",
-            f"token {kept.token_id} revoked",
+            "added as nurse of 1, by command line",
+            f"token {kept.token_id} made, until 2026-12-24 08:30 UTC, by command line",
+            "switched off, by command line",
+            "switched on, by command line",
+            f"token {kept.token_id} revoked, by command line",
         ]
         assert access.broken_at() is None
 
@@ -114,7 +117,9 @@ async def test_new_credentials_end_an_accounts_tokens(tmp_path: Path) -> None:
     async with caller(tmp_path) as asks:
         from cloud_bridge.access.passwords import new_credentials  # noqa: PLC0415 - slow, and of this test alone
 
-        asks.one.desk.store.access.set_credentials(NURSE, new_credentials("another long password"))
+        asks.one.desk.store.access.set_credentials(
+            NURSE, new_credentials("another long password"), asks.one.desk.now
+        )
         assert (await asks.get("/me")).status_code == 401
 
 

@@ -144,7 +144,7 @@ async def test_what_one_worker_does_the_other_one_tells(desk: BridgeDesk) -> Non
 async def test_it_ends_when_the_account_is_off_or_the_token(desk: BridgeDesk) -> None:
     with served(desk) as address:
         async with listening(address, bearer(desk)) as stream:
-            desk.store.access.set_active("n1", active=False)
+            desk.store.access.set_active("n1", active=False, now=desk.now)
             assert (await stream.rest())[-2:] == ["event: end", "data: {}"]
         async with listening(address, bearer(desk, "a1")) as stream:
             newest = desk.store.tokens.tokens("a1")[0]
@@ -160,7 +160,7 @@ async def test_whoever_may_ask_no_more_hears_no_more_within_a_look(desk: BridgeD
         desk.now += dt.timedelta(days=30)
 
     def is_given_another_password() -> None:
-        desk.store.access.set_credentials("n1", new_credentials(PASSWORD))
+        desk.store.access.set_credentials("n1", new_credentials(PASSWORD), desk.now)
 
     alert = of(desk, "patient-1").alert_id
     with served(desk) as address:

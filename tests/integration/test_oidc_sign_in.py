@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from structlog.testing import capture_logs
 
-from cloud_bridge.access.model import DataType, Role
+from cloud_bridge.access.model import Action, DataType, Role
 from cloud_bridge.access.oidc import Identity, Local
 from cloud_bridge.api import hospital_sign_in
 from cloud_bridge.api.hospital_sign_in import ATTEMPT_COOKIE, BACK, START
@@ -89,7 +89,7 @@ async def test_without_a_claim_only_the_command_binds(tmp_path: Path, hospital: 
         access, now = one.page.desk.store.access, one.page.desk.now
         access.bind("n1", Identity("http://other.example", "subject-of-n1"), "a1", now)
         await one.is_refused(UNKNOWN)
-        access.unbind("n1")
+        access.unbind("n1", one.page.desk.now)
         access.bind("n1", Identity(hospital.issuer, "subject-of-n1"), "a1", now)
         assert (await one.sign_in()).status_code == 200
         assert await one.is_in()
@@ -107,13 +107,13 @@ async def test_who_has_no_account_here_is_told_so(tmp_path: Path, hospital: Oidc
 async def test_an_account_that_is_off_lets_nobody_in(tmp_path: Path, hospital: OidcProvider) -> None:
     async with browser(tmp_path, hospital) as one:
         access = one.page.desk.store.access
-        access.set_active("n1", active=False)
+        access.set_active("n1", active=False, now=one.page.desk.now)
         await one.is_refused(INACTIVE)
         assert access.bound() == {}
-        access.set_active("n1", active=True)
+        access.set_active("n1", active=True, now=one.page.desk.now)
         await one.sign_in()
         assert await one.is_in()
-        access.set_active("n1", active=False)
+        access.set_active("n1", active=False, now=one.page.desk.now)
         assert not await one.is_in()
         await one.is_refused(INACTIVE)
 
@@ -122,7 +122,10 @@ async def test_unbinding_ends_what_was_signed_in(tmp_path: Path, hospital: OidcP
     async with browser(tmp_path, hospital) as one:
         await one.sign_in()
         assert await one.is_in()
-        assert one.page.desk.store.access.unbind("n1") == 1
+        access, now = one.page.desk.store.access, one.page.desk.now
+        assert access.unbind("n1", now, "anna") == 1
+        *_, last = [e.reason for e, _ in access.entries(action=Action.MANAGE_ACCOUNTS)]
+        assert last == "unbound from 1 of the provider's subjects, by anna"
         assert not await one.is_in()
 
 

@@ -175,10 +175,10 @@ async def test_withdrawn_and_switched_off_while_signed_in(tmp_path: Path) -> Non
         assert (denied.status_code, DENIED in denied.text) == (403, True)
         assert one.told == []
         assert said(one)[-1] == ("n1", Action.ACKNOWLEDGE, "patient-1", DataType.ALERTS, False)
-        access.set_active("n1", active=False)
+        access.set_active("n1", active=False, now=one.desk.now)
         gone = await one.http.post(f"/alerts/{alert}/acknowledge", data={"csrf": csrf})
         assert "not signed in any more" in gone.text
-        access.set_active("n1", active=True)
+        access.set_active("n1", active=True, now=one.desk.now)
         assert (await one.http.get("/")).url.path == "/sign-in"
 
 
@@ -277,7 +277,7 @@ async def test_a_broken_glass_is_whole_again_after_an_hour(tmp_path: Path) -> No
         for minutes, open_still in ((20, True), (20, True), (19, True), (1, False)):
             one.later(minutes=minutes)
             assert ("Patient 1" in await one.inbox()) is open_still
-        one.desk.store.access.set_active("d1", active=False)
+        one.desk.store.access.set_active("d1", active=False, now=one.desk.now)
         assert (await one.http.get("/")).url.path == "/sign-in"
 
 

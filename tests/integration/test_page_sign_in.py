@@ -56,7 +56,7 @@ async def test_whatever_is_wrong_the_answer_is_one(
     async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         one.hire("off", Role.NURSE)
-        one.desk.store.access.set_active("off", active=False)
+        one.desk.store.access.set_active("off", active=False, now=one.desk.now)
         right = await one.sign_in("n1", password="wrong")  # noqa: S106 - on purpose
         answer = await one.sign_in(name, **changes)
         assert (right.status_code, answer.status_code) == (403, 403)
@@ -123,7 +123,7 @@ async def test_new_credentials_end_what_was_signed_in_before(tmp_path: Path) -> 
         one.hire("n1", Role.NURSE)
         await one.sign_in("n1")
         assert (await one.http.get("/")).url.path == "/"
-        one.desk.store.access.set_credentials("n1", new_credentials(PASSWORD))
+        one.desk.store.access.set_credentials("n1", new_credentials(PASSWORD), one.desk.now)
         assert (await one.http.get("/")).url.path == "/sign-in"
 
 

@@ -25,7 +25,7 @@ async def test_each_sign_in_and_each_failure_is_an_entry(tmp_path: Path) -> None
     async with visitor(tmp_path, filled=None, accounts=True) as one:
         one.hire("n1", Role.NURSE)
         one.hire("off", Role.NURSE)
-        one.desk.store.access.set_active("off", active=False)
+        one.desk.store.access.set_active("off", active=False, now=one.desk.now)
         await one.sign_in("n1")
         for name, changes in (
             ("n1", {"password": "wrong"}),
@@ -94,9 +94,9 @@ async def test_by_the_hospitals_provider_too(tmp_path: Path, hospital: OidcProvi
         hospital.said = {"sub": "somebody-else"}
         await one.is_refused(UNKNOWN)
         hospital.said = {}
-        one.page.desk.store.access.set_active("n1", active=False)
+        one.page.desk.store.access.set_active("n1", active=False, now=one.page.desk.now)
         await one.is_refused(INACTIVE)
-        one.page.desk.store.access.set_active("n1", active=True)
+        one.page.desk.store.access.set_active("n1", active=True, now=one.page.desk.now)
         await one.page.sign_in("n1")  # the right words, where only administrators have local accounts
         assert said(one.page) == [
             ("n1", "nurse", True, HOSPITAL),
