@@ -35,4 +35,5 @@ class _Loop(asyncio.SelectorEventLoop):
 def virtually(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in virtual time; a wait that nothing can end is an `AssertionError`."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        return runner.run(work)
+        # Not `run`: to be ready for ctrl-C takes longer there than most sessions do.
+        return runner.get_loop().run_until_complete(work)
