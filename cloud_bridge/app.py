@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from cloud_bridge.access.texts import read_texts
+from cloud_bridge.access.texts import offered, read_texts
 from cloud_bridge.api.room import Door
 from cloud_bridge.api.server import serve_page
 from cloud_bridge.api.v1.door import Programs
 from cloud_bridge.audit_head import say_heads
-from cloud_bridge.config import Config, InfluxSection, PageSection
+from cloud_bridge.config import Config, ConsentSection, InfluxSection, PageSection
 from cloud_bridge.connectors.base import Connector
 from cloud_bridge.delivery import DeliveryLoop
 from cloud_bridge.destinations import FHIR
@@ -59,6 +59,8 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
     def sealer(message: Message, header: DownlinkHeader, recipient: SealKey) -> bytes:
         return seal_downlink(message, header, keys.messages, recipient)
 
+    consent = config.consent or ConsentSection()
+    texts = read_texts(consent.texts)
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     claim_lasts = dt.timedelta(seconds=config.claim_s)
     return SqlStore(
@@ -70,7 +72,8 @@ def open_store(config: Config, keys: BridgeKeys) -> SqlStore:
         zone=config.zone,
         consent_needed=config.consent_needed,
         duty=config.duty,
-        texts=read_texts(None if config.consent is None else config.consent.texts),
+        texts=texts,
+        offered=offered(texts, consent.offered),
     )
 
 

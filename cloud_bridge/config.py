@@ -47,9 +47,13 @@ class PageSection(Section):
 
 
 class ConsentSection(Section):
-    """The texts that patients agree to: a folder with VERSION.en.txt and VERSION.zh-Hans.txt, plain UTF-8."""
+    """The texts that patients agree to: a folder with VERSION.en.txt and VERSION.zh-Hans.txt, plain UTF-8.
 
-    texts: Path
+    `offered`: the version that the page asks to agree to now; needed where there is more than one.
+    """
+
+    texts: Path | None = None
+    offered: str | None = None
 
 
 class InfluxSection(Section):

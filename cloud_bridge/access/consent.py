@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from cloud_bridge.access.model import DataType, Role
-from cloud_bridge.access.texts import Wording
+from cloud_bridge.access.texts import Text, Wording, digest_of
 from wire_format.errors import Rejected
 from wire_format.nomenclature import Quantity
 
@@ -66,6 +66,24 @@ def covers(consents: Iterable[Consent], to: str, data: DataType | None, now: dt.
     return any(
         one.to == to and one.data is data and one.withdrawn_at is None and one.holds(now) for one in consents
     )
+
+
+READERS: Final = (Role.NURSE, Role.PHYSICIAN, Role.FAMILY_DOCTOR, Role.PHARMACIST, Role.DELEGATE)
+"""To whom people are asked to consent, beside organizations: these read by consent (policies.cedar)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What somebody is asked to agree to: a version in every language, and to whom it can be given."""
+
+    version: str
+    texts: tuple[Text, ...]
+    recipients: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return what changes with any word of it, in any language."""
+        return digest_of("".join(text.wording.digest for text in self.texts).encode())
 
 
 def parse_recipient(text: str) -> str:

@@ -103,6 +103,20 @@ def there_must_be(texts: Texts, version: str) -> tuple[Text, ...]:
     )
 
 
+def offered(texts: Texts, named: str | None = None) -> str | None:
+    """Return which version people are asked to agree to now: the one that is named, or the only one.
+
+    None where there are more and none is named. Raises `Misconfigured` if there is none of that name.
+    """
+    if named is not None and named not in texts:
+        raise Misconfigured(
+            f"There is no text of the version {named!r} to offer: name one that there is as offered in "
+            f"[consent]: {', '.join(sorted(texts))}."
+        )
+    (only, *more) = texts
+    return named or (None if more else only)
+
+
 def read_texts(folder: Path | None = None) -> Texts:
     """Return the texts of a folder (VERSION.LANGUAGE.txt), or without one those that come with the package.
 

@@ -4,9 +4,10 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
+from uuid import UUID
 
 from cloud_bridge.access.audit import DESTINATION, NOBODY, SOURCE, Entry, review_of
-from cloud_bridge.access.consent import ORGANIZATION, Consent
+from cloud_bridge.access.consent import ORGANIZATION, Consent, Offer
 from cloud_bridge.access.guard import AccessStore
 from cloud_bridge.access.model import Account, Action, DataType, Role
 from cloud_bridge.access.oidc import Identity
@@ -79,6 +80,24 @@ class Accounts(AccessStore, Protocol):
         """Return texts that consents name by hash (hex), without those that are not there as they were."""
         ...
 
+    def offer(self, patient: str) -> Offer | None:
+        """Return what a patient is asked to agree to now; None where no text is offered."""
+        ...
+
+    def give_consent(  # noqa: PLR0913 - a consent has these parts
+        self,
+        patient: str,
+        to: str,
+        data: DataType,
+        *,
+        text_version: str,
+        by: str,
+        now: dt.datetime,
+        valid_until: dt.datetime | None = None,
+    ) -> UUID:
+        """Record a consent with its text; raise `Rejected` with why it is none."""
+        ...
+
     def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
         """Withdraw; return how many consents that were."""
         ...
@@ -147,6 +166,18 @@ class Agreed:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person is asked to agree to, in words: whom and what as (form's value, words), and the text."""
+
+    version: str
+    digest: str
+    text: str
+    language: str
+    whom: tuple[tuple[str, str], ...]
+    what: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
     """What one person's page says."""
 
@@ -155,6 +186,7 @@ class Own:
     lines: tuple[Line, ...]
     consents: tuple[Agreed, ...]
     may_withdraw: bool
+    asked: Asked | None = None
 
 
 def lines(entries: Iterable[Entry], words: Language, zone: dt.tzinfo) -> tuple[Line, ...]:
@@ -184,6 +216,27 @@ def consents(
     """Return consents in words, those that hold first; `texts` are what was kept, by hash."""
     ordered = sorted(given, key=lambda one: (not one.holds(now), one.given_at))
     return tuple(_agreed(one, texts, words, zone, now) for one in ordered)
+
+
+def asked(offer: Offer | None, words: Language) -> Asked | None:
+    """Return an offer in words; None if nothing is offered."""
+    if offer is None:
+        return None
+    text = next(one for one in offer.texts if one.language == words.tag)
+    return Asked(
+        version=offer.version,
+        digest=offer.digest,
+        text=readable(text.content_type, text.content) or "",
+        language=text.language,
+        whom=tuple((to, _whom(to, words)) for to in offer.recipients),
+        what=tuple((kind.value, words.say(KINDS[kind])) for kind in KINDS),
+    )
+
+
+def _whom(to: str, words: Language) -> str:
+    if to.startswith(ORGANIZATION):
+        return to.removeprefix(ORGANIZATION)
+    return words.say(ROLES[Role(to)])
 
 
 def _line(one: Entry, words: Language, zone: dt.tzinfo) -> Line:
@@ -221,12 +274,10 @@ def _agreed(
     one: Consent, texts: Mapping[str, bytes], words: Language, zone: dt.tzinfo, now: dt.datetime
 ) -> Agreed:
     text, language, note = _text(one, texts, words)
-    organization = one.to.startswith(ORGANIZATION)
-    whom = one.to.removeprefix(ORGANIZATION) if organization else words.say(ROLES[Role(one.to)])
     return Agreed(
         to=one.to,
         data=one.data.value,
-        whom=whom,
+        whom=_whom(one.to, words),
         what=words.say(KINDS[one.data]),
         text_version=one.text_version,
         since=words.moment(one.valid_from, zone),

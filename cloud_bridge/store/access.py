@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, select, update
 
 from cloud_bridge.access.audit import BEGINNING, Entry, broken_at, entry, refusal, reviews
-from cloud_bridge.access.consent import Consent, consented, parse_recipient
+from cloud_bridge.access.consent import ORGANIZATION, READERS, Consent, Offer, consented, parse_recipient
 from cloud_bridge.access.model import Account, Action, Answer, DataType, Question, Subject
 from cloud_bridge.access.texts import Text, Texts, read_texts, there_must_be
 from cloud_bridge.store import access_schema, consent_holds, consent_texts, schema
@@ -27,9 +27,19 @@ _SHA256: Final = re.compile("[0-9a-f]{64}")
 class SqlAccess(SqlAccounts):
     """What access keeps. Every method is one transaction."""
 
-    def __init__(self, engine: Engine, texts: Texts | None = None) -> None:
-        """`texts`: what can be agreed to; without, what comes with the package."""
+    def __init__(
+        self,
+        engine: Engine,
+        texts: Texts | None = None,
+        offered: str | None = None,
+        recipients: Collection[str] = (),
+    ) -> None:
+        """`texts`: what can be agreed to; without, what comes with the package. `offered`: of which version.
+
+        `recipients`: to whom, beside the roles and the organizations that have a key.
+        """
         super().__init__(engine)
+        self._offered, self._recipients = offered, frozenset(recipients)
         self._texts = read_texts() if texts is None else texts
 
     # --- consent ---
@@ -74,6 +84,20 @@ class SqlAccess(SqlAccounts):
             insert(connection, one, texts, now)
             consent_holds.release(connection, patient, to, data, max(now, begins), now)
         return consent_id
+
+    def offer(self, patient: str) -> Offer | None:
+        """Return what a patient is asked to agree to now, and for whom; None where no text is offered."""
+        if self._offered is None:
+            return None
+        table = access_schema.organization
+        with reading(self._engine) as connection:
+            keys = connection.execute(select(table.c.name)).scalars().all()
+            before = {one.to for one in consents_of(connection, patient)}
+        others = {*self._recipients, *before, *(ORGANIZATION + name for name in keys)}
+        organizations = sorted(one for one in others if one.startswith(ORGANIZATION))
+        return Offer(
+            self._offered, self._texts[self._offered], (*(one.value for one in READERS), *organizations)
+        )
 
     def withdraw_consent(self, patient: str, to: str, data: DataType, *, by: str, now: dt.datetime) -> int:
         """Withdraw every consent of a patient to somebody for one kind of data; return how many that were.

@@ -44,9 +44,10 @@ class SqlStore:
         duty: Duty = ALWAYS,
         consent_needed: Mapping[str, str] = MappingProxyType({}),
         texts: Texts | None = None,
+        offered: str | None = None,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
-        """`texts`: what consents can name; without, what comes with the package.
+        """`texts`: what consents can name; without, what comes with the package. `offered`: see `access`.
 
         `clock` only says how old a gateway's last word is when somebody reads why nothing comes.
         """
@@ -60,7 +61,7 @@ class SqlStore:
         self.first_visits = SqlFirstVisits(self.engine)
         self.alerts = SqlAlerts(self.engine, destinations, sealer, zone, duty, silences)
         self.judgements = Judgements(self.engine)
-        self.access = SqlAccess(self.engine, texts)
+        self.access = SqlAccess(self.engine, texts, offered, consent_needed.values())
         self.tokens = SqlTokens(self.engine)
         self.listings = SqlListings(self.engine)
         self.forwarding = SqlForwarding(self.engine)

@@ -18,7 +18,7 @@ from cloud_bridge.access.model import Account, DataType, Role
 from cloud_bridge.alerts import Outcome
 from cloud_bridge.page_links import PageLinks
 from tests.doubles.alarm_storm import alarming, enrolled
-from tests.doubles.bridge_desk import BridgeDesk
+from tests.doubles.bridge_desk import AGREED, OFFERED, BridgeDesk
 from tests.doubles.chromium import CHROMIUM, DRIVER, PHONE, WIDE
 from tests.doubles.page_visitor import PASSWORD, credentials, filled_desk
 from tests.doubles.served_page import served
@@ -217,6 +217,33 @@ def test_a_patients_page_can_be_read(door: Open) -> None:
     _legible(door)
 
 
+@pytest.mark.parametrize("language", ["en", "zh-Hans"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_a_patient_lets_somebody_read_by_keyboard_alone(
+    door: Open, language: str, size: tuple[int, int]
+) -> None:
+    door.browser.set_window_size(*size)
+    _sign_in(door, "p1")
+    door.browser.get(f"{door.address}/mine?lang={language}")
+    while door.tab_to("summary").find_elements(By.XPATH, "following-sibling::form") == []:
+        pass
+    door.focused().send_keys(Keys.ENTER)
+    asked = {text.language: text.content.decode() for text in AGREED[OFFERED]}
+    assert asked[language] in door.text()
+    _legible(door)
+    door.tab_to("input").send_keys(Keys.ARROW_DOWN)  # not the nurse, the physician
+    for chosen in ("blood_pressure", "alerts"):
+        while door.tab_to("input").get_attribute("value") != chosen:
+            pass
+        door.focused().send_keys(Keys.SPACE)
+    door.tab_to("button").send_keys(Keys.ENTER)
+    access = door.desk.store.access
+    door.until(lambda: len(access.consents("patient-1")) == 4)
+    new = [one for one in access.consents("patient-1") if one.to == "physician"]
+    assert {one.data for one in new} == {DataType.BLOOD_PRESSURE, DataType.ALERTS}
+    assert {(one.given_by, one.text_version, one.valid_until) for one in new} == {("p1", OFFERED, None)}
+
+
 def _legible(page: Open) -> None:
     """Contrast, width, sizes: as of the inbox."""
     ratios = page.browser.execute_script(LUMINANCE)  # type: ignore[no-untyped-call]  # selenium's
@@ -227,6 +254,7 @@ def _legible(page: Open) -> None:
     small = page.browser.execute_script(  # type: ignore[no-untyped-call]  # selenium's
         "return [...document.querySelectorAll('button, select, summary, input:not([type=hidden])')]"
         ".filter(e => e.getClientRects().length)"
+        ".map(e => e.closest('.choice') || e)"  # what is pressed is the whole line
         ".map(e => e.getBoundingClientRect().height).filter(h => h < 44)"
     )
     assert small == []

@@ -31,6 +31,7 @@ from wire_format.measurement import Instant, Measurement
 from wire_format.statements import Assignment, Redating
 
 DESTINATION = "fhir"
+OFFERED = "2026-1"
 AGREED = {
     version: (
         Text("en", UTF8, f"What is agreed to, version {version}".encode()),
@@ -73,6 +74,7 @@ class BridgeDesk:
             duty=duty,
             consent_needed=consent_needed,
             texts=AGREED,
+            offered=OFFERED,
             clock=lambda: self.now,
         )
         self.ingest = Ingest(

@@ -52,6 +52,7 @@ ASKED = {
     ("GET", "/audit"): Action.READ_AUDIT,
     ("POST", "/audit/review"): Action.REVIEW,
     ("GET", "/mine"): Action.SEE_READERS,
+    ("POST", "/mine/give"): Action.CONSENT,
     ("POST", "/mine/withdraw"): Action.CONSENT,
     ("POST", "/dead-letters/retry"): Action.RETRY_DELIVERY,
     ("GET", "/alerts/{alert_id}"): Action.READ,
@@ -64,6 +65,7 @@ ASKED = {
 FORMS = {
     "/alerts/{alert_id}/resolve": {"outcome": "called"},
     "/audit/review": {"number": "99", "remark": "looked into"},
+    "/mine/give": {"patient": "patient-1"},
     "/mine/withdraw": {"patient": "patient-1", "to": "installer", "data": "glucose"},
     "/dead-letters/retry": {"kind": "alert", "subject": str(UUID(int=1)), "destination": "fhir"},
     "/break-glass": {"number": "1", "reason": "unconscious, brought in"},

@@ -11,6 +11,7 @@ from cloud_bridge.access.texts import (
     Text,
     as_kept,
     in_language,
+    offered,
     read_texts,
     readable,
     there_must_be,
@@ -97,3 +98,11 @@ def test_a_reader_gets_their_language_or_another_and_never_other_bytes() -> None
     assert as_kept(named, contents, "zh-Hans") == list(both)
     with pytest.raises(Rejected, match="not as it was kept"):
         as_kept(named, {named[0].digest: b"e"}, "en")
+
+
+def test_which_version_is_offered_is_said_or_plain() -> None:
+    one, more = {"a": ()}, {"a": (), "b": ()}
+    assert offered(one) == offered(one, "a") == offered(more, "a") == "a"
+    assert offered(more) is None  # which of them is for now, nobody said
+    with pytest.raises(Misconfigured, match=r"no text of the version 'c' to offer: .* a, b\."):
+        offered(more, "c")
