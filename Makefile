@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtual_home
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vm check storm storm-alarms fuzz api-check bench docs lock clean
+.PHONY: help demo test test-vm check storm storm-devices storm-alarms fuzz api-check bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +32,9 @@ check: $(STAMPS)/venv ## Lint, types, import directions, shape, units, extras
 
 storm: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## Kill every process at every step of the path
 	@$(BIN)/virtual-home storm
+
+storm-devices: $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-test ## A hundred devices measure at once (DEVICES=n: so many)
+	@DEVICES=$(or $(DEVICES),100) $(BIN)/python -m pytest --quiet --timeout 600 tests/integration/test_many_devices.py
 
 storm-alarms: $(STAMPS)/venv $(STAMPS)/fhir-server ## 5000 people alarm at once (PATIENTS=n: so many)
 	@PATIENTS=$(or $(PATIENTS),5000) $(BIN)/python -m pytest tests/bench/bench_alarms.py --quiet -s -o python_files="bench_*.py" -o timeout=1800 -o faulthandler_timeout=1800

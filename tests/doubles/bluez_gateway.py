@@ -38,7 +38,7 @@ def fast_clock() -> float:
     return time.monotonic() * FASTER
 
 
-async def until(true: Callable[[], bool], patience: float = 15) -> None:
+async def until(true: Callable[[], bool], patience: float = 60) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(patience):
         while not true():  # noqa: ASYNC110 - what is waited for happens in another process or connection

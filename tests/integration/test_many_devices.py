@@ -1,5 +1,9 @@
-"""One agent and a hundred devices that all measure at the same moment: every reading once."""
+"""One agent and many devices that all measure at the same moment: every reading once.
 
+Here they are thirty, three of each kind; `make storm-devices` lets a hundred measure.
+"""
+
+import os
 from collections import Counter
 
 import pytest
@@ -21,7 +25,7 @@ KINDS = (
     "composition_scale",
     "health_sensor",
 )
-MANY = 100
+MANY = int(os.environ.get("DEVICES", "30"))
 
 
 def street(many: int) -> Scenario:
@@ -34,14 +38,14 @@ def person(key: str, scenario: Scenario) -> str:
 
 
 @pytest.mark.timeout(300)
-async def test_a_hundred_devices_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_many_devices_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     scenario = street(MANY)
     async with Lab(tmp_path_factory.mktemp("m"), scenario) as lab:
         for device in scenario.devices:
             await lab.home.ask("measure", device=device.key, values={})
         # A body composition scale gives two readings at each weighing.
         wanted = len(await lab.home.ask("ledger"))
-        assert wanted == MANY + MANY // len(KINDS)
+        assert wanted == MANY + (MANY + 1) // len(KINDS)
         await lab.until(lambda: len(stored_readings(lab.database)) >= wanted, "all are stored", 200)
         await lab.until(lambda: idle(lab.database), "all are delivered", 60)
         stored = stored_readings(lab.database)

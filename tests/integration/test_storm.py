@@ -15,7 +15,7 @@ NOTHING = Difference(lost=(), doubled=(), invented=(), misfiled=())
 async def test_kills_along_the_path_lose_and_double_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     whole = plan()
     discarding = [case for case in whole if case.device == "discarding"]
-    cases = [*whole[::7], discarding[0]]
+    cases = [*whole[::9], discarding[0]]
     outcome = await run_storm(Lab(tmp_path_factory.mktemp("s"), scenario(1)), cases)
     assert outcome.hits == len(cases)
     assert outcome.difference == NOTHING
