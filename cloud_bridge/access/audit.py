@@ -81,42 +81,35 @@ def entry(number: int, before: bytes, at: dt.datetime, question: Question, answe
     )
 
 
+def stated(  # noqa: PLR0913, PLR0917 - an entry has these parts
+    number: int,
+    before: bytes,
+    at: dt.datetime,
+    who: tuple[str, str],
+    action: Action,
+    reason: str,
+    *,
+    patient: str | None = None,
+    allowed: bool = True,
+    policies: tuple[str, ...] = (),
+) -> Entry:
+    """Return the entry of what no policy was asked about; `who`: a name, and a role or what stands for it."""
+    account, role = who
+    return Entry(number, at, account, role, action, patient, None, allowed, policies, reason, before)
+
+
 def refusal(number: int, before: bytes, at: dt.datetime, account: Account | None, reason: str) -> Entry:
     """Return the entry of a sign-in that failed; `account` None: of nobody whom we know.
 
     What was typed as a name is not kept then: it may be a password in the wrong field.
     """
-    return Entry(
-        number=number,
-        at=at,
-        account="" if account is None else account.name,
-        role=NOBODY if account is None else account.role.value,
-        action=Action.SIGN_IN,
-        patient=None,
-        data=None,
-        allowed=False,
-        policies=(),
-        reason=reason,
-        before=before,
-    )
+    who = ("", NOBODY) if account is None else (account.name, account.role.value)
+    return stated(number, before, at, who, Action.SIGN_IN, reason, allowed=False)
 
 
 def managed(number: int, before: bytes, at: dt.datetime, whose: tuple[str, str], reason: str) -> Entry:
     """Return the entry of what a command did to an account; `whose`: its name and role."""
-    account, role = whose
-    return Entry(
-        number=number,
-        at=at,
-        account=account,
-        role=role,
-        action=Action.MANAGE_ACCOUNTS,
-        patient=None,
-        data=None,
-        allowed=True,
-        policies=COMMAND_LINE,
-        reason=reason,
-        before=before,
-    )
+    return stated(number, before, at, whose, Action.MANAGE_ACCOUNTS, reason, policies=COMMAND_LINE)
 
 
 def review_of(number: int, remark: str) -> str:

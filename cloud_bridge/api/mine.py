@@ -13,6 +13,7 @@ from cloud_bridge.access.model import Action, DataType
 from cloud_bridge.api.room import Room, Visit
 from cloud_bridge.console.language import Language
 from cloud_bridge.console.people import Accounts, Own, asked, consents, digests, lines
+from wire_format.errors import Rejected
 
 NEWEST: Final = 200
 MAX_PATIENT: Final = 64
@@ -125,6 +126,8 @@ class Mine:
             await run_in_threadpool(self._give, visit, visit.account.name, form)
         except _NotGivenError as error:
             return self._room.message(request, error.status, error.sentence)
+        except Rejected:  # under this version other words were agreed to before
+            return self._room.message(request, 409, "The text is not as it was kept. Tell the hospital.")
         return RedirectResponse("/mine#consents", status_code=303)
 
     def _give(self, visit: Visit, by: str, form: _Given) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from cloud_bridge.access.audit import SOURCE, Entry
+from cloud_bridge.access.audit import SOURCE, Entry, stated
 from cloud_bridge.access.model import Action
 from cloud_bridge.discharge.terms import Defaults
 from cloud_bridge.duty import Duty
@@ -42,18 +42,6 @@ def note(connection: Connection, who: tuple[str, str | None], what: str, now: dt
     source, patient = who
 
     def made(number: int, before: bytes) -> Entry:
-        return Entry(
-            number=number,
-            at=now,
-            account=source,
-            role=SOURCE,
-            action=Action.TAKE_PLAN,
-            patient=patient,
-            data=None,
-            allowed=True,
-            policies=(),
-            reason=what,
-            before=before,
-        )
+        return stated(number, before, now, (source, SOURCE), Action.TAKE_PLAN, what, patient=patient)
 
     append(connection, made)

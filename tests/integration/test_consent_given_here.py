@@ -182,3 +182,15 @@ async def test_a_text_that_changed_while_it_was_read_is_not_agreed_to(tmp_path: 
         assert (answer.status_code, "read it anew" in answer.text) == (409, True)
         assert (await send(one))[0] == 200
         assert {c.text_version for c in one.desk.store.access.consents("patient-1")} == {"1"}
+
+
+async def test_other_words_under_a_version_that_was_agreed_to_are_refused_in_words(tmp_path: Path) -> None:
+    async with visitor(tmp_path, filled=None, accounts=True) as one:
+        one.hire("p1", Role.PATIENT, "home", "patient-1")
+        await one.sign_in("p1")
+        assert (await send(one))[0] == 200
+        access = one.desk.store.access
+        access._texts = AGREED | {OFFERED: AGREED["1"]}  # noqa: SLF001 - somebody changed the file
+        status, page = await send(one, to="physician")
+        assert (status, "Tell the hospital" in page) == (409, True)
+        assert {c.to for c in access.consents("patient-1")} == {"nurse"}
