@@ -1,5 +1,6 @@
 """For all tests: where coverage is counted, whom TLS trusts, and the time that made-up examples are given."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -24,6 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput"):
         return  # its environment is that of the process that started it
+    # To look for somebody's plugin, each of hundreds of processes reads what all packages say of themselves.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     end = "-----END CERTIFICATE-----\n"
     first, *_ = Path(certifi.where()).read_text().partition(end)
     folder = tempfile.TemporaryDirectory()
@@ -42,3 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(HERE).parts[0] != "unit":
             item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_collection_finish() -> None:
+    """Put what is loaded now out of the collector's sight, and let it look at all of the rest less often.
+
+    What is loaded stays to the end, and is large; so is what the web framework keeps of every page's routes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 300)

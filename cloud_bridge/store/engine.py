@@ -12,10 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -77,6 +74,13 @@ def _engine(url: str) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to its newest version, in one transaction."""
+    if _is_current(engine):
+        return
+    # Only a new or an older database needs it, and to load it is half of what a command takes to start.
+    from alembic import command  # noqa: PLC0415 - as said
+    from alembic.config import Config  # noqa: PLC0415 - as said
+    from alembic.util import CommandError  # noqa: PLC0415 - as said
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     try:
@@ -87,6 +91,16 @@ def migrate(engine: Engine) -> None:
         raise Misconfigured(
             f"The database was written by a newer version of the bridge ({error}): install that one."
         ) from error
+
+
+def _is_current(engine: Engine) -> bool:
+    """Tell whether the database has the newest migration; the file of each begins with its number."""
+    newest = max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+    with reading(engine) as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return False
+        had = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return list(had) == [newest]
 
 
 def _unreachable(context: ExceptionContext) -> None:

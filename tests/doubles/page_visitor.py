@@ -117,13 +117,18 @@ def _filled(filling: Filling) -> bytes:
     return written(done)
 
 
+def csrf_of(page: str) -> str:
+    """The token of a page's forms."""
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
 async def enter_as(http: httpx.AsyncClient, desk: BridgeDesk, name: str, **changes: str) -> httpx.Response:
     """Fill in the form for signing in and send it; `changes` are of its fields."""
-    page = await http.get("/sign-in")
-    found = re.search(r'name="csrf" value="([^"]+)"', page.text)
-    assert found is not None
+    csrf = csrf_of((await http.get("/sign-in")).text)
     code = pyotp.TOTP(credentials().secret).at(desk.now)
-    form = {"csrf": found[1], "name": name, "password": PASSWORD, "code": code, **changes}
+    form = {"csrf": csrf, "name": name, "password": PASSWORD, "code": code, **changes}
     return await http.post("/sign-in", data=form)
 
 
@@ -199,9 +204,7 @@ class Visitor:
         return (await self.http.get("/")).text
 
     async def csrf(self) -> str:
-        found = re.search(r'name="csrf" value="([^"]+)"', await self.inbox())
-        assert found is not None
-        return found[1]
+        return csrf_of(await self.inbox())
 
     async def acknowledge(self, alert: object, **changes: str) -> httpx.Response:
         form = {"csrf": await self.csrf(), "name": "nurse-7", **changes}

@@ -14,7 +14,7 @@ from cloud_bridge.connectors.webhook import WebhookConnector
 from cloud_bridge.connectors.webhook_map import Sends
 
 SECRET = bytes(range(32))
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.5
 
 
 class Behaviour(StrEnum):

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
 from cloud_bridge.store import schema
@@ -137,6 +138,28 @@ def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(Misconfigured, match="newer version"):
         open_engine(url)
+
+
+def test_a_current_database_is_opened_without_migrating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(command, "upgrade", lambda _, to: asked.append(to))
+    open_engine(Databases.of(tmp_path)).dispose()
+    assert asked == []
+    engine = open_engine(Databases.of(tmp_path))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0014'"))
+    engine.dispose()
+    open_engine(Databases.of(tmp_path)).dispose()
+    assert asked == ["head"]
+
+
+def test_the_file_of_each_migration_begins_with_its_number() -> None:
+    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    found = {Path(one.path).name.partition("_")[0]: one.revision for one in scripts.walk_revisions()}
+    assert found == {number: number for number in found}
+    assert scripts.get_current_head() == max(found)
 
 
 @on_sqlite

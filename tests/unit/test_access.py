@@ -20,6 +20,9 @@ from cloud_bridge.access.model import (
 )
 from wire_format.errors import Misconfigured
 
+pytestmark = pytest.mark.no_cover  # about access, which has no floor
+
+
 ENGINE = Engine()
 STAFF = set(Role) - {Role.PATIENT, Role.DELEGATE}
 READERS = {Role.NURSE, Role.PHYSICIAN, Role.FAMILY_DOCTOR, Role.PHARMACIST}

@@ -18,6 +18,9 @@ from tests.doubles.command_line import cloud_bridge
 from tests.doubles.edge_readings import bridge_keys, gateway_keys
 from wire_format.errors import Misconfigured
 
+pytestmark = pytest.mark.no_cover  # about the configuration, which has no floor
+
+
 NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 GOOD = """
 site = "ward"
