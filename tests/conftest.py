@@ -1,12 +1,16 @@
 """For all tests: where coverage is counted, whom TLS trusts, and the time that made-up examples are given."""
 
 import gc
+import importlib
 import os
+import pkgutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import certifi
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
@@ -24,6 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     thousands of HTTP clients takes longer than its test does.
     """
     if hasattr(config, "workerinput"):
+        # What pytest-cov starts in a worker before it knows that it is one goes on whenever `no_cover` stops
+        # its successor: everything would be counted, into what nobody reads.
+        if (unread := Coverage.current()) is not None:
+            unread.stop()
         return  # its environment is that of the process that started it
     # To look for somebody's plugin, each of hundreds of processes reads what all packages say of themselves.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
@@ -34,6 +42,23 @@ def pytest_configure(config: pytest.Config) -> None:
     one = Path(folder.name) / "authority.pem"
     one.write_text(first + end)
     os.environ["SSL_CERT_FILE"] = str(one)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Count what the parts with a floor do when they are imported, and not how pytest reads the tests."""
+    counting = Coverage.current()
+    if counting is None:
+        return (yield)
+    for part in counting.get_option("run:source") or ():
+        package = importlib.import_module(str(part))
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)
+    counting.stop()
+    try:
+        return (yield)
+    finally:
+        counting.start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

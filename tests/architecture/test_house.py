@@ -130,6 +130,12 @@ def test_no_test_may_take_longer_than_the_last_resort_waits() -> None:
     assert max(int(limit) for limits in own for limit in limits) < int(found[1])
 
 
+def test_coverage_is_not_counted_outside_the_unit_tests() -> None:
+    """A second counter that goes on unread made the tests take half as long again (see tests/conftest.py)."""
+    tracer = sys.gettrace()
+    assert tracer is None or "coverage" not in type(tracer).__module__
+
+
 def test_the_parser_of_imports_sees_all_forms() -> None:
     source = "import a.b\nfrom c import d\ndef f():\n    import e\n"
     assert imports(Module("m", source)) == {"a.b", "c", "c.d", "e"}
