@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import FastAPI, Form, Response
+from fastapi import FastAPI, Response
+from fastapi import Form as Sent
 from fastapi import Request as HttpRequest
 from fastapi.responses import RedirectResponse
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from cloud_bridge.access.model import Action, DataType
@@ -26,6 +28,17 @@ RESOLVED_SINCE: Final = dt.timedelta(days=14)
 _SENDS_TO: Final = {Move.RESOLVE: "/resolved", Move.ESCALATE: "/#waiting"}
 
 Route = Callable[..., Awaitable[Response]]
+
+
+class Form(BaseModel):
+    """What the buttons of an item send. A field that is not there is empty: each step looks at its own."""
+
+    csrf: str = ""
+    name: str = ""
+    outcome: str = ""
+    note: str = ""
+    back: str = ""
+    asking: str = ""
 
 
 class Life:
@@ -73,32 +86,23 @@ class Life:
             return None
 
     def _route(self, move: Move) -> Route:
-        async def route(  # noqa: PLR0913, PLR0917 - a form has these fields
-            request: HttpRequest,
-            alert_id: str,
-            csrf: Annotated[str, Form()] = "",
-            name: Annotated[str, Form()] = "",
-            outcome: Annotated[str, Form()] = "",
-            note: Annotated[str, Form()] = "",
-            back: Annotated[str, Form()] = "",
-            asking: Annotated[str, Form()] = "",
-        ) -> Response:
-            visit = await self._room.form(request, csrf)
+        async def route(request: HttpRequest, alert_id: str, form: Annotated[Form, Sent()]) -> Response:
+            visit = await self._room.form(request, form.csrf)
             if isinstance(visit, Response):
                 return visit
-            who = visit.account.name if visit.account is not None else " ".join(name.split())
-            said = " ".join(note.split())
+            who = visit.account.name if visit.account is not None else " ".join(form.name.split())
+            said = " ".join(form.note.split())
             if not who or len(who) > MAX_NAME or not who.isprintable():
                 return self._room.message(
                     request, 422, "Nothing was changed: write your name or staff number first."
                 )
             if len(said) > MAX_NOTE or not said.isprintable():
                 return self._room.message(request, 422, "Nothing was changed: write a shorter remark.")
-            if move is Move.RESOLVE and outcome not in set(Outcome):
+            if move is Move.RESOLVE and form.outcome not in set(Outcome):
                 return self._room.message(request, 422, "Nothing was changed: say what came of it first.")
-            came = Outcome(outcome) if move is Move.RESOLVE else None
-            act = Act(move, Actor.PERSON, self._page.clock(), who, came, said, Request.parse(asking))
-            return await self._answer(request, visit, alert_id, act, back)
+            came = Outcome(form.outcome) if move is Move.RESOLVE else None
+            act = Act(move, Actor.PERSON, self._page.clock(), who, came, said, Request.parse(form.asking))
+            return await self._answer(request, visit, alert_id, act, form.back)
 
         return route
 
