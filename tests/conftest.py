@@ -14,6 +14,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
+LONG = {"test_vm_slice.py", "test_whole_path.py"}
 # A slow machine is no fault of the code. This goes on top of what is set by default, in CI for one.
 settings.register_profile(
     "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -62,11 +63,12 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count coverage in the unit tests only.
+    """Begin with what takes longest, and count coverage in the unit tests only.
 
-    The parts with a floor must be covered by tests of their own, not in passing; and a test takes twice as
-    long while it is counted.
+    What is long and comes last is waited for with processes idle. The parts with a floor must be covered by
+    tests of their own, not in passing; and a test takes twice as long while it is counted.
     """
+    items.sort(key=lambda item: item.path.name not in LONG)
     for item in items:
         if item.path.relative_to(HERE).parts[0] != "unit":
             item.add_marker(pytest.mark.no_cover)
