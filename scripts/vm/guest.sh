@@ -1,6 +1,7 @@
 #!/bin/sh
 # The machine's system: a bus, and the program that does what the host asks for. guest.sh REPOSITORY FOLDER
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYDANTIC_DISABLE_PLUGINS=__all__
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+export PYDANTIC_DISABLE_PLUGINS=__all__ # as the unit has it
 cd "$1" || exit 1
 mkdir -p /run/dbus /var/lib/bluetooth /var/lib/dbus /etc/dbus-1/system.d /etc/bluetooth
 chmod 700 /var/lib/bluetooth
