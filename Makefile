@@ -101,7 +101,8 @@ $(STAMPS)/bench: requirements/bench.txt | $(STAMPS)/python
 
 $(STAMPS)/debian-vm $(STAMPS)/debian-test: scripts/vm/prepare.sh scripts/vm/make_initrd.py scripts/vm/init $(STAMPS)/venv
 
-$(STAMPS)/debian-demo $(STAMPS)/debian-test $(STAMPS)/debian-vm: $(STAMPS)/debian-%: scripts/debian.sh
+# After Python: two that install from Debian at once would stand in each other's way.
+$(STAMPS)/debian-demo $(STAMPS)/debian-test $(STAMPS)/debian-vm: $(STAMPS)/debian-%: scripts/debian.sh | $(STAMPS)/python
 	@mkdir -p $(STAMPS)
 	@scripts/debian.sh $*
 	@touch $@

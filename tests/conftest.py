@@ -14,7 +14,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
-LONG = {"test_vm_slice.py", "test_whole_path.py"}
+LONG = {"test_vm_slice.py", "test_whole_path.py"}  # a minute and more, each in one process
 # A slow machine is no fault of the code. This goes on top of what is set by default, in CI for one.
 settings.register_profile(
     "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]

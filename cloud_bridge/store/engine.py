@@ -76,7 +76,7 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to its newest version, in one transaction."""
     if _is_current(engine):
         return
-    # Only a new or an older database needs it, and to load it is half of what a command takes to start.
+    # Only a new or an older database needs it: a command that finds a current one starts without.
     from alembic import command  # noqa: PLC0415 - as said
     from alembic.config import Config  # noqa: PLC0415 - as said
     from alembic.util import CommandError  # noqa: PLC0415 - as said
