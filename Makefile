@@ -18,7 +18,7 @@ PACKAGES := wire_format device_drivers service_kit edge_agent cloud_bridge virtu
 .PHONY: help demo test test-vm check storm storm-devices storm-alarms fuzz api-check bench docs lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: ## Watch one reading travel (ONCE=1: end by itself)
 	@$(SET_UP) $(STAMPS)/venv $(STAMPS)/fhir-server $(STAMPS)/debian-demo

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import FastAPI, Response
-from fastapi import Form as Sent
+from fastapi import FastAPI, Form, Response
 from fastapi import Request as HttpRequest
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
@@ -30,7 +29,7 @@ _SENDS_TO: Final = {Move.RESOLVE: "/resolved", Move.ESCALATE: "/#waiting"}
 Route = Callable[..., Awaitable[Response]]
 
 
-class Form(BaseModel):
+class Pressed(BaseModel):
     """What the buttons of an item send. A field that is not there is empty: each step looks at its own."""
 
     csrf: str = ""
@@ -86,7 +85,7 @@ class Life:
             return None
 
     def _route(self, move: Move) -> Route:
-        async def route(request: HttpRequest, alert_id: str, form: Annotated[Form, Sent()]) -> Response:
+        async def route(request: HttpRequest, alert_id: str, form: Annotated[Pressed, Form()]) -> Response:
             visit = await self._room.form(request, form.csrf)
             if isinstance(visit, Response):
                 return visit

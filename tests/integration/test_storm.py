@@ -13,9 +13,9 @@ NOTHING = Difference(lost=(), doubled=(), invented=(), misfiled=())
 
 @pytest.mark.timeout(400)
 async def test_kills_along_the_path_lose_and_double_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
-    cases = plan()[::9]
+    whole = plan()
+    cases = [*whole[::7], next(case for case in whole if case.device == "discarding")]
     discarding = [case for case in cases if case.device == "discarding"]
-    assert discarding
     outcome = await run_storm(Lab(tmp_path_factory.mktemp("s"), scenario(1)), cases)
     assert outcome.hits == len(cases)
     assert outcome.difference == NOTHING

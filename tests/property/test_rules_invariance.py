@@ -26,7 +26,7 @@ from bridge_readings import NOW, glucose, owned, reading, weight
 from story_kit import DAY, every_rule, member, own_setting
 
 # How fast it goes is the machine's matter, and never a failure.
-SOME = settings(max_examples=40)
+SOME = settings(max_examples=60)
 EVERY = pytest.mark.parametrize("one", every_rule(), ids=lambda r: f"{r.programme}:{r.id}")
 VISIT = FirstVisit(UUID(int=9), NOW - dt.timedelta(hours=80), NOW - dt.timedelta(hours=8))
 SETTINGS = member(

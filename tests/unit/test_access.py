@@ -22,7 +22,6 @@ from wire_format.errors import Misconfigured
 
 pytestmark = pytest.mark.no_cover  # about access, which has no floor
 
-
 ENGINE = Engine()
 STAFF = set(Role) - {Role.PATIENT, Role.DELEGATE}
 READERS = {Role.NURSE, Role.PHYSICIAN, Role.FAMILY_DOCTOR, Role.PHARMACIST}

@@ -28,7 +28,6 @@ from wire_format.errors import Rejected
 
 pytestmark = pytest.mark.no_cover  # about the interface, which has no floor
 
-
 NOW = dt.datetime(2026, 11, 24, 8, 0, tzinfo=dt.UTC)
 DAYS = 3_650_000  # from the first year to the last one
 MOMENTS = st.timedeltas(dt.timedelta(0), dt.timedelta(DAYS)).map(

@@ -21,7 +21,6 @@ from wire_format.errors import Rejected
 
 pytestmark = pytest.mark.no_cover  # about access, which has no floor
 
-
 NOW = dt.datetime(2026, 11, 24, 8, tzinfo=dt.UTC)
 PASSWORD = "a long enough password"  # noqa: S105 - an example
 

@@ -20,7 +20,6 @@ from wire_format.errors import Misconfigured
 
 pytestmark = pytest.mark.no_cover  # about the configuration, which has no floor
 
-
 NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 GOOD = """
 site = "ward"

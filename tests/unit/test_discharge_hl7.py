@@ -21,7 +21,6 @@ from tests.doubles.discharge_plans import BASE, MADE, TERMS, plan
 
 pytestmark = pytest.mark.no_cover  # about discharge plans, which have no floor
 
-
 NOW = MADE + dt.timedelta(hours=1)
 DOCTOR = Identifier(f"{BASE}/staff", "doctor-7")
 

@@ -31,7 +31,6 @@ from wire_format.errors import Rejected
 
 pytestmark = pytest.mark.no_cover  # about consents as FHIR, which have no floor
 
-
 WHO = Identifier("https://hospital.example/id/patient", "42")
 NOW = dt.datetime(2026, 11, 25, 9, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

@@ -15,7 +15,6 @@ from tests.doubles.phd_guide import broken_rules, holds, rules_of
 
 pytestmark = pytest.mark.no_cover  # about a guide of others, which has no floor
 
-
 ALL = [
     (name, rule)
     for name in dir(phd_guide)

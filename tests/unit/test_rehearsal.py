@@ -23,7 +23,6 @@ from wire_format.errors import Misconfigured
 
 pytestmark = pytest.mark.no_cover  # about the rehearsal, which has no floor
 
-
 ZONE = "Asia/Shanghai"
 PEOPLE = [simulated(one) for one in cohort(20, 30, 1)]
 DAY = dt.timedelta(days=1)

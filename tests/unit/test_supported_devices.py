@@ -12,7 +12,6 @@ from device_drivers.profile import parse_profile
 
 pytestmark = pytest.mark.no_cover  # about a page of docs/, which has no floor
 
-
 SCRIPT = Path(__file__).parents[2] / "scripts" / "supported_devices.py"
 spec = importlib.util.spec_from_file_location("supported_devices", SCRIPT)
 assert spec is not None
